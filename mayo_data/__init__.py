@@ -1,0 +1,83 @@
+"""FHIR and OMOP exports in, de-identified longitudinal patient timelines with provenance lineage out.
+
+    import mayo_data as md
+
+    md.run("pipelines/fhir.toml", source="export/", store="store/", key_file="site.key")
+    md.connect("store/").sql("select count(*) from events")
+    md.open("store/").timeline(subject_id)
+    md.trace("store/", "3.1042.0")
+
+Names are loaded on first use: importing the package costs nothing and pulls in no engine.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# name → (module, attribute)
+_FRONT = {
+    "run": ("mayo_data.pipeline", "run_file"),
+    "connect": ("mayo_data.dataset", "connect"),
+    "open": ("mayo_data.dataset", "open_store"),
+    "trace": ("mayo_data.dataset", "trace"),
+    "validate": ("mayo_data.dataset", "validate"),
+    "Dataset": ("mayo_data.dataset", "Dataset"),
+    "RunReport": ("mayo_data.pipeline", "RunReport"),
+    "PhiPolicy": ("mayo_data.phi.policy", "PhiPolicy"),
+    "Stage": ("mayo_data.stage", "Stage"),
+    "Step": ("mayo_data.types", "Step"),
+    "Verdict": ("mayo_data.types", "Verdict"),
+    "Identifier": ("mayo_data.types", "Identifier"),
+    "PhiSpan": ("mayo_data.types", "PhiSpan"),
+    "Secret": ("mayo_data.keys", "Secret"),
+    "MayoDataError": ("mayo_data.errors", "MayoDataError"),
+    "ConfigError": ("mayo_data.errors", "ConfigError"),
+    "KeyMissingError": ("mayo_data.errors", "KeyMissingError"),
+    "SourceError": ("mayo_data.errors", "SourceError"),
+    "StoreError": ("mayo_data.errors", "StoreError"),
+    "GateError": ("mayo_data.errors", "GateError"),
+    "LeakError": ("mayo_data.errors", "LeakError"),
+}
+
+__all__ = [*sorted(_FRONT), "__version__"]  # noqa: PLE0604 - a plain list of names, built from the table above
+
+if TYPE_CHECKING:
+    from mayo_data.dataset import Dataset as Dataset
+    from mayo_data.dataset import connect as connect
+    from mayo_data.dataset import open_store
+    from mayo_data.dataset import trace as trace
+    from mayo_data.dataset import validate as validate
+    from mayo_data.errors import ConfigError as ConfigError
+    from mayo_data.errors import GateError as GateError
+    from mayo_data.errors import KeyMissingError as KeyMissingError
+    from mayo_data.errors import LeakError as LeakError
+    from mayo_data.errors import MayoDataError as MayoDataError
+    from mayo_data.errors import SourceError as SourceError
+    from mayo_data.errors import StoreError as StoreError
+    from mayo_data.keys import Secret as Secret
+    from mayo_data.phi.policy import PhiPolicy as PhiPolicy
+    from mayo_data.pipeline import RunReport as RunReport
+    from mayo_data.pipeline import run_file
+    from mayo_data.stage import Stage as Stage
+    from mayo_data.types import Identifier as Identifier
+    from mayo_data.types import PhiSpan as PhiSpan
+    from mayo_data.types import Step as Step
+    from mayo_data.types import Verdict as Verdict
+
+    open = open_store  # noqa: A001 - read as md.open
+    run = run_file
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module, attribute = _FRONT[name]
+    except KeyError:
+        raise AttributeError(f"module 'mayo_data' has no attribute {name!r}") from None
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_FRONT])

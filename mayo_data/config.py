@@ -1,0 +1,148 @@
+"""The pipeline file: parameters, not programs. Its JSON Schema is `schemas/pipeline.schema.json`."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from mayo_data import assets
+from mayo_data.errors import ConfigError
+
+_AT = re.compile(r" - at `\$\.?(.*)`$")
+
+
+class SourceConfig(Struct, forbid_unknown_fields=True, frozen=True):
+    """How the export is read.
+
+    Attributes:
+        format: `fhir`.
+        max_line_mib: Longest line that is read, MiB; a longer one is quarantined.
+        split_mib: Size of the part of an uncompressed file that one task reads, MiB.
+    """
+
+    format: Literal["fhir"] = "fhir"
+    max_line_mib: Annotated[int, Meta(ge=1, le=2048)] = 64
+    split_mib: Annotated[int, Meta(ge=1, le=4096)] = 32
+
+
+class PhiConfig(Struct, forbid_unknown_fields=True, frozen=True):
+    """How PHI is treated.
+
+    Attributes:
+        policy: Name of a preset, or path of a site's policy, relative to the pipeline file.
+        admit: Further code systems whose codes carry no PHI; a trailing `*` admits a prefix.
+        as_of: ISO date at which ages over the top age are judged; empty for the end of this year.
+    """
+
+    policy: str = "expert_determination"
+    admit: tuple[str, ...] = ()
+    as_of: Annotated[str, Meta(pattern=r"^(\d{4}-\d{2}-\d{2})?$")] = ""
+
+
+class EventsConfig(Struct, forbid_unknown_fields=True, frozen=True):
+    """How resources become events.
+
+    Attributes:
+        mapping: Name of the mapping in `schemas/fhir`.
+    """
+
+    mapping: Literal["fhir"] = "fhir"
+
+
+class StoreConfig(Struct, forbid_unknown_fields=True, frozen=True):
+    """How the store is laid out.
+
+    Attributes:
+        shards: Number of event files; 0 for one per 64 MiB of input, at least 4.
+        splits: Shares of the subjects, by keyed hash; MEDS names train, tuning and held_out.
+    """
+
+    shards: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    splits: dict[str, Annotated[float, Meta(ge=0, le=1)]] = msgspec.field(
+        default_factory=lambda: {"train": 0.8, "tuning": 0.1, "held_out": 0.1}
+    )
+
+
+class GatesConfig(Struct, forbid_unknown_fields=True, frozen=True):
+    """When gates speak up.
+
+    Attributes:
+        warn_quarantined: Share of quarantined rows from which gate G1 warns.
+        stop_quarantined: Share of quarantined rows from which G1 stops a run of at least 1,000 rows.
+        earliest_year: Events before it are implausible.
+        latest_year: Events after it are implausible.
+        stop_implausible: Share of implausible times from which G2 stops.
+    """
+
+    warn_quarantined: Annotated[float, Meta(ge=0, le=1)] = 0.01
+    stop_quarantined: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    earliest_year: int = 1850
+    latest_year: int = 2300
+    stop_implausible: Annotated[float, Meta(ge=0, le=1)] = 0.05
+
+
+class PipelineConfig(Struct, forbid_unknown_fields=True, frozen=True):
+    """A pipeline: read, scrub, normalize, build, commit, always in this order; only parameters differ.
+
+    >>> PipelineConfig(name="nightly").source.format
+    'fhir'
+    """
+
+    name: str
+    source: SourceConfig = SourceConfig()
+    phi: PhiConfig = PhiConfig()
+    events: EventsConfig = EventsConfig()
+    store: StoreConfig = msgspec.field(default_factory=StoreConfig)
+    gates: GatesConfig = GatesConfig()
+
+
+def load(path: Path) -> PipelineConfig:
+    """Read a pipeline file: a path, or the name of a shipped one such as `fhir.toml`.
+
+    Raises:
+        ConfigError: The file is missing, is not TOML, or has a wrong or unknown line.
+    """
+    found = path
+    if not path.exists():
+        try:
+            found = assets.path("pipelines", path.name)
+        except FileNotFoundError as error:
+            raise ConfigError("the pipeline file does not exist", hint="try pipelines/fhir.toml") from error
+    try:
+        body = tomllib.loads(found.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"the pipeline file is not TOML: {error}") from error
+    try:
+        config = msgspec.convert(body, PipelineConfig)
+    except msgspec.ValidationError as error:
+        where = _AT.search(str(error))
+        line = where[1] if where and where[1] else "the top level"
+        raise ConfigError(
+            f"pipeline file, {line}: {_AT.sub('', str(error))}", hint="schemas/pipeline.schema.json lists every line"
+        ) from error
+    return _checked(config, found)
+
+
+def _checked(config: PipelineConfig, found: Path) -> PipelineConfig:
+    if abs(sum(config.store.splits.values()) - 1) > 1e-6:
+        raise ConfigError("pipeline file, store.splits: the shares must add up to 1")
+    if config.phi.as_of:
+        try:
+            date.fromisoformat(config.phi.as_of)
+        except ValueError as error:
+            raise ConfigError("pipeline file, phi.as_of: no such day") from error
+    beside = found.parent / config.phi.policy
+    if config.phi.policy.endswith(".toml") and beside.exists():
+        return msgspec.structs.replace(config, phi=msgspec.structs.replace(config.phi, policy=str(beside)))
+    return config
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a pipeline file, as shipped in `schemas/pipeline.schema.json`."""
+    return msgspec.json.schema(PipelineConfig)

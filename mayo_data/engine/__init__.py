@@ -1,0 +1,1 @@
+"""Engines: where stages run. An engine has two verbs, map and shuffle."""

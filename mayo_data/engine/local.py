@@ -1,0 +1,121 @@
+"""The local engine: one function over many tasks, in spawned processes, results as they come."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TypeVar
+
+from mayo_data.errors import MayoDataError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class LocalEngine:
+    """Runs tasks in a pool of spawned processes; with one worker, in this process.
+
+    Processes are spawned, not forked: a fork of a process with Arrow's threads can hang.
+
+    Args:
+        workers: Number of processes; 0 for one a core.
+
+    >>> with LocalEngine(1) as engine:
+    ...     sorted(engine.map(abs, [-2, 1]))
+    [1, 2]
+    """
+
+    def __init__(self, workers: int = 0) -> None:
+        self.workers = workers or cores()
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> LocalEngine:
+        if self.workers > 1:
+            self._pool = ProcessPoolExecutor(
+                self.workers, mp_context=multiprocessing.get_context("spawn"), initializer=_settle
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+    def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
+        """Yield the results of a picklable function over tasks, as they are done.
+
+        Raises:
+            MayoDataError: A worker died (killed, or out of memory). Finished tasks are kept: run again to resume.
+        """
+        if self._pool is None:
+            yield from (function(task) for task in tasks)
+            return
+        waiting: set[Future[R]] = set()
+        queue = iter(tasks)
+        try:
+            for task in queue:
+                with _nameless_main():
+                    waiting.add(self._pool.submit(function, task))
+                # A few tasks ahead of the workers: enough to keep them busy, few enough to stay flat in memory.
+                if len(waiting) >= 2 * self.workers:
+                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in done)
+            while waiting:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        except BrokenProcessPool as error:
+            raise MayoDataError(
+                "a worker process died",
+                hint="often out of memory: use fewer --workers. Run again: finished parts are kept",
+            ) from error
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+@contextmanager
+def _nameless_main() -> Iterator[None]:
+    """Hide the main module while a process starts: it would run the caller's script again, guard or no guard.
+
+    Tasks are functions of this library, so a worker does not need the script.
+    """
+    main = sys.modules["__main__"]
+    hidden: dict[str, object] = {name: vars(main).pop(name) for name in ("__file__", "__spec__") if name in vars(main)}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        vars(main).update(hidden)
+
+
+def _settle() -> None:
+    """Make a worker's garbage collector rare, and let the worker end with its run.
+
+    Stages make millions of objects and no cycles. And where the run is killed, its workers would otherwise wait for
+    ever, or write beside the run that resumes.
+    """
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 1000)
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,169 @@
+"""The site's secret and everything derived from it: pseudonyms, date offsets, splits.
+
+All derivations are stateless HMAC-SHA256 with a domain name in front, so that every worker on every machine
+agrees, no codebook exists, and an encounter's pseudonym tells nothing about a subject's.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import secrets
+from pathlib import Path
+
+from mayo_data.errors import KeyMissingError
+
+ENVIRONMENT = "MAYO_DATA_KEY"
+_BYTES = 32
+
+
+class Secret:
+    """A 256-bit key that never shows itself: not in `repr`, not in an error, not in a log.
+
+    Raises:
+        KeyMissingError: `raw` is not 32 bytes long.
+
+    >>> Secret(bytes(32))
+    Secret(key_id='...')
+    >>> Secret(bytes(32)).subject_id("Patient/1") == Secret(bytes(32)).subject_id("Patient/1")
+    True
+    """
+
+    __slots__ = ("_inner", "_outer", "_raw", "key_id")
+
+    def __init__(self, raw: bytes) -> None:
+        if len(raw) != _BYTES:
+            raise KeyMissingError("a key has 32 bytes", hint="make one with: mayo-data keygen --out site.key")
+        self._raw = raw
+        # HMAC (RFC 2104) with the key's two blocks hashed once: pseudonyms are made by the million.
+        block = raw.ljust(64, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+        self.key_id = self._digest(b"key-id").hex()[:12]
+
+    def __reduce__(self) -> tuple[type[Secret], tuple[bytes]]:
+        return Secret, (self._raw,)
+
+    def _digest(self, message: bytes) -> bytes:
+        inner = self._inner.copy()
+        inner.update(message)
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return outer.digest()
+
+    def __repr__(self) -> str:
+        return f"Secret(key_id={self.key_id!r})"
+
+    def derive(self, domain: str) -> bytes:
+        """Return a 32-byte subkey for one purpose.
+
+        >>> len(Secret(bytes(32)).derive("vault"))
+        32
+        """
+        return self._digest(b"derive\x00" + domain.encode())
+
+    def digest(self, domain: str, value: str) -> bytes:
+        """Return the 32-byte keyed digest of a value within a domain.
+
+        >>> Secret(bytes(32)).digest("a", "x") != Secret(bytes(32)).digest("b", "x")
+        True
+        """
+        return self._digest(f"{domain}\x00{value}".encode("utf-8", "surrogatepass"))
+
+    def integer(self, domain: str, value: str) -> int:
+        """Return a keyed 63-bit non-negative integer.
+
+        >>> 0 <= Secret(bytes(32)).integer("encounter", "1") < 2**63
+        True
+        """
+        return int.from_bytes(self.digest(domain, value)[:8], "big") >> 1
+
+    def subject_id(self, person: str) -> int:
+        """Return the `subject_id` of a person, 63 bits.
+
+        Args:
+            person: What names the person in the source, for example `Patient/123`.
+
+        >>> Secret(bytes(32)).subject_id("Patient/1") != Secret(bytes(32)).subject_id("Patient/2")
+        True
+        """
+        return self.integer("subject", person)
+
+    def offset_days(self, subject_id: int, *, most: int = 365) -> int:
+        """Return the one date offset of a subject, in days, in [-most, -1] or [1, most]: never zero.
+
+        The same in FHIR, OMOP and text, so that intervals stay exact.
+
+        >>> all(Secret(bytes(32)).offset_days(s) != 0 for s in range(1000))
+        True
+        """
+        step = self.integer("date-offset", str(subject_id)) % (2 * most)
+        return step - most if step < most else step - most + 1
+
+    def fraction(self, domain: str, value: str) -> float:
+        """Return a keyed number in [0, 1), for splits that stay when subjects are added.
+
+        >>> 0 <= Secret(bytes(32)).fraction("split", "1") < 1
+        True
+        """
+        return self.integer(domain, value) / 2**63
+
+
+def generate(path: Path) -> Secret:
+    """Make a new random key file that only its owner can read (mode 0600).
+
+    Raises:
+        KeyMissingError: The file exists: a key is never overwritten, its store would be lost.
+    """
+    raw = secrets.token_bytes(_BYTES)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise KeyMissingError(
+            "the key file exists already and is not overwritten", hint="choose another --out"
+        ) from error
+    except OSError as error:
+        raise KeyMissingError(
+            f"the key file cannot be written: {error.strerror}", hint="choose another --out"
+        ) from error
+    with os.fdopen(handle, "wb") as file:
+        file.write(base64.b64encode(raw) + b"\n")
+    return Secret(raw)
+
+
+def load(path: Path | None = None) -> Secret:
+    """Read the key from a file, else from the environment variable `MAYO_DATA_KEY`. There is no default.
+
+    Raises:
+        KeyMissingError: No key is given, or what is given is not 32 base64-coded bytes.
+    """
+    if path is not None:
+        try:
+            text = path.read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError) as error:
+            raise KeyMissingError(
+                "the key file cannot be read", hint="make one with: mayo-data keygen --out site.key"
+            ) from error
+    else:
+        text = os.environ.get(ENVIRONMENT, "")
+        if not text:
+            raise KeyMissingError(
+                "no key: nothing is scrubbed without one",
+                hint=f"give --key-file FILE or set {ENVIRONMENT}; make one with: mayo-data keygen --out site.key",
+            )
+    try:
+        return Secret(base64.b64decode(text.strip(), validate=True))
+    except (binascii.Error, ValueError) as error:
+        raise KeyMissingError("the key is not base64", hint="make one with: mayo-data keygen --out site.key") from error
+
+
+def fingerprint(*parts: str) -> str:
+    """Return a 16-digit hex digest that names a stage, a policy or a run by its content; not keyed.
+
+    >>> fingerprint("a", "b") != fingerprint("ab")
+    True
+    """
+    joined = "\x00".join(f"{len(part)}:{part}" for part in parts)
+    return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()[:16]

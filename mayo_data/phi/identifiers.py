@@ -1,0 +1,263 @@
+"""Reads, from the structured record, everything that names a person: what no output may contain.
+
+The survey hands in Patient, RelatedPerson, Practitioner, Organization and their like before anything is scrubbed.
+Shapes are not trusted: a name that is a bare string still counts as a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from mayo_data.types import Identifier, Json
+
+# HL7 v2 table 0203, the usual types of identifiers.
+_TYPE_CATEGORY = {
+    "MR": "MRN", "MRT": "MRN", "PI": "MRN", "PT": "MRN", "SS": "SSN", "SB": "SSN", "DL": "LICENSE", "PPN": "LICENSE",
+    "MD": "LICENSE", "NPI": "LICENSE", "DEA": "LICENSE", "MB": "HEALTHPLAN", "SN": "HEALTHPLAN", "MC": "HEALTHPLAN",
+    "MA": "HEALTHPLAN", "NIIP": "HEALTHPLAN", "AN": "ACCOUNT", "VN": "ACCOUNT", "BA": "ACCOUNT", "SNO": "DEVICE",
+    "UDI": "DEVICE",
+}  # fmt: skip
+_SYSTEM_CATEGORY = (
+    ("us-ssn", "SSN"), ("4.1", "SSN"), ("us-npi", "LICENSE"), ("us-dea", "LICENSE"), ("us-mbi", "HEALTHPLAN"),
+    ("medicare", "HEALTHPLAN"), ("mrn", "MRN"), ("account", "ACCOUNT"), ("member", "HEALTHPLAN"),
+)  # fmt: skip
+_TELECOM_CATEGORY = {"phone": "PHONE", "sms": "PHONE", "pager": "PHONE", "fax": "FAX", "email": "EMAIL", "url": "URL"}
+_MOTHERS_NAME = "http://hl7.org/fhir/StructureDefinition/patient-mothersMaidenName"
+_BIRTH_PLACE = "http://hl7.org/fhir/StructureDefinition/patient-birthPlace"
+_SHORTEST_NUMBER = 4  # below that a number is no identifier, and would blank every "12" of a note
+
+
+class Record(NamedTuple):
+    """What one resource says of one person (or, for a directory entry, of the site).
+
+    Attributes:
+        kind: `patient`, `attached` (a relative, coverage, account or device of one), `directory`, `medication`.
+        ref: `Type/id` of the patient it speaks of; for the others, of the resource itself.
+        aliases: Other ways in which a reference may name the patient.
+        identifiers: What must not appear in the output.
+        sex: FHIR gender of the patient.
+        birth: ISO birth date.
+        death: ISO date of death.
+        concept: For a medication, its code.
+    """
+
+    kind: str
+    ref: str
+    aliases: tuple[str, ...] = ()
+    identifiers: tuple[Identifier, ...] = ()
+    sex: str | None = None
+    birth: str | None = None
+    death: str | None = None
+    concept: Json | None = None
+
+
+def reference_key(reference: object, hint: str = "Patient") -> str | None:
+    """Return the canonical key of a FHIR Reference: `Patient/1` or `identifier:SYSTEM|VALUE`.
+
+    Args:
+        reference: A FHIR Reference, relative, absolute, versioned, `urn:uuid:`, conditional, or by identifier.
+        hint: Resource type where the reference does not say.
+
+    >>> reference_key({"reference": "https://ehr.example.org/fhir/Patient/1/_history/2"})
+    'Patient/1'
+    >>> reference_key({"reference": "urn:uuid:9a"})
+    'Patient/9a'
+    >>> reference_key({"identifier": {"system": "urn:mrn", "value": "7"}})
+    'identifier:urn:mrn|7'
+    """
+    if not isinstance(reference, dict):
+        return None
+    text = reference.get("reference")
+    if isinstance(text, str) and text:
+        if text.startswith("urn:uuid:"):
+            return f"{hint}/{text[9:]}"
+        if "?identifier=" in text:
+            return "identifier:" + text.split("?identifier=", 1)[1]
+        parts = text.split("/_history/", 1)[0].rstrip("/").split("/")
+        return "/".join(parts[-2:]) if len(parts) > 1 else None
+    found = reference.get("identifier")
+    if isinstance(found, dict) and isinstance(found.get("value"), str):
+        return f"identifier:{found.get('system', '')}|{found['value']}"
+    return None
+
+
+def from_fhir(resource: Json) -> list[Record]:
+    """Return what a resource of the survey says of people, places and medications.
+
+    Args:
+        resource: A parsed FHIR R4 resource, any shape.
+
+    >>> from_fhir({"resourceType": "Patient", "id": "1", "name": [{"family": "Doe"}]})[0].identifiers[0]
+    Identifier(category='PATIENT', part='family', value='Doe')
+    """
+    kind, ident = resource.get("resourceType"), resource.get("id")
+    if not isinstance(kind, str) or not isinstance(ident, str):
+        return []
+    ref = f"{kind}/{ident}"
+    if kind == "Patient":
+        return [_patient(resource, ref)]
+    if kind == "Medication":
+        code = resource.get("code")
+        return [Record("medication", ref, concept=code)] if isinstance(code, dict) else []
+    if kind in ("Practitioner", "PractitionerRole"):
+        found = [*_names(resource.get("name"), "STAFF"), *_numbers(resource), *_telecom(resource)]
+        found += [*_addresses(resource.get("address")), *_displays(resource.get("practitioner"), "STAFF")]
+        return [Record("directory", ref, identifiers=tuple(found))]
+    if kind in ("Organization", "Location"):
+        found = [
+            Identifier("HOSPITAL", "value", text) for text in _strings([resource.get("name"), resource.get("alias")])
+        ]
+        found += [*_telecom(resource), *_addresses(resource.get("address"))]
+        return [Record("directory", ref, identifiers=tuple(found))]
+    return _attached(resource, kind)
+
+
+def _patient(resource: Json, ref: str) -> Record:
+    found: list[Identifier] = list(_names(resource.get("name"), "PATIENT"))
+    found += _numbers(resource)
+    found += _telecom(resource)
+    found += _addresses(resource.get("address"))
+    if len(ident := str(resource["id"])) >= _SHORTEST_NUMBER:
+        found.append(Identifier("OTHERID", "value", ident))
+    for contact in _dicts(resource.get("contact")):
+        found += _names(contact.get("name"), "RELATIVE")
+        found += _telecom(contact)
+        found += _addresses(contact.get("address"))
+        found += _displays(contact.get("organization"), "ORG")
+    for doctor in _dicts(resource.get("generalPractitioner")):
+        found += _displays(doctor, "STAFF")
+    for extension in _dicts(resource.get("extension")):
+        if extension.get("url") == _MOTHERS_NAME:
+            found += [Identifier("RELATIVE", "full", text) for text in _strings(extension.get("valueString"))]
+        elif extension.get("url") == _BIRTH_PLACE:
+            found += _addresses(extension.get("valueAddress"))
+    birth, death = _first(resource.get("birthDate")), _first(resource.get("deceasedDateTime"))
+    if birth:
+        found.append(Identifier("DATE", "birth", birth[:10]))
+    if death:
+        found.append(Identifier("DATE", "death", death[:10]))
+    aliases = tuple(
+        f"identifier:{entry.get('system', '')}|{entry['value']}"
+        for entry in _dicts(resource.get("identifier"))
+        if isinstance(entry.get("value"), str)
+    )
+    return Record("patient", ref, aliases, tuple(found), _first(resource.get("gender")), birth, death)
+
+
+def _attached(resource: Json, kind: str) -> list[Record]:
+    """RelatedPerson, Coverage, Account, Device, Person: speak of a patient whom they refer to."""
+    keys = [
+        key
+        for name in ("patient", "beneficiary", "subject", "link")
+        for entry in _dicts(resource.get(name))
+        if (key := reference_key(entry.get("target", entry) if name == "link" else entry)) is not None
+    ]
+    role = "RELATIVE" if kind == "RelatedPerson" else "PATIENT"
+    found: list[Identifier] = []
+    if kind in ("RelatedPerson", "Person"):
+        found += _names(resource.get("name"), role)
+        found += _telecom(resource)
+        found += _addresses(resource.get("address"))
+    if kind == "FamilyMemberHistory":
+        found += [Identifier("RELATIVE", "full", text) for text in _strings(resource.get("name"))]
+    number = {"Coverage": "HEALTHPLAN", "Account": "ACCOUNT", "Device": "DEVICE"}.get(kind)
+    found += _numbers(resource, number)
+    for name in ("subscriberId", "dependent", "serialNumber", "distinctIdentifier", "lotNumber"):
+        found += [
+            Identifier(number or "OTHERID", "value", text) for text in _strings(resource.get(name)) if _long(text)
+        ]
+    for carrier in _dicts(resource.get("udiCarrier")):
+        for text in _strings([carrier.get("deviceIdentifier"), carrier.get("carrierHRF")]):
+            found.append(Identifier("DEVICE", "value", text))
+    return [Record("attached", key, identifiers=tuple(found)) for key in keys] if found else []
+
+
+def _names(value: object, category: str) -> Iterator[Identifier]:
+    for name in _as_list(value):
+        if not isinstance(name, dict):
+            yield from (Identifier(category, "full", text) for text in _strings(name))
+            continue
+        if category == "STAFF":  # one of many: a clinician is found by the whole name, or the family name after a title
+            whole = [*_strings(name.get("given")), *_strings(name.get("family"))]
+            yield from [Identifier(category, "full", " ".join(whole))] if whole else []
+        else:
+            yield from (Identifier(category, "family", text) for text in _strings(name.get("family")))
+            yield from (Identifier(category, "given", text) for text in _strings(name.get("given")))
+        yield from (Identifier(category, "full", text) for text in _strings(name.get("text")))
+
+
+def _numbers(resource: Json, category: str | None = None) -> Iterator[Identifier]:
+    for entry in _objects(resource.get("identifier"), "value"):
+        for text in _strings(entry.get("value")):
+            if _long(text):
+                yield Identifier(category or _category(entry), "value", text)
+
+
+def _category(entry: Json) -> str:
+    kind = entry.get("type")
+    for coding in _dicts(kind.get("coding") if isinstance(kind, dict) else None):
+        code = coding.get("code")
+        if isinstance(code, str) and code in _TYPE_CATEGORY:
+            return _TYPE_CATEGORY[code]
+    system = str(entry.get("system", "")).lower()
+    return next(
+        (category for part, category in _SYSTEM_CATEGORY if system.endswith(part) or f"/{part}" in system), "OTHERID"
+    )
+
+
+def _telecom(resource: Json) -> Iterator[Identifier]:
+    for entry in _objects(resource.get("telecom"), "value"):
+        category = _TELECOM_CATEGORY.get(str(entry.get("system")), "PHONE")
+        yield from (Identifier(category, "value", text) for text in _strings(entry.get("value")) if _long(text))
+
+
+def _addresses(value: object) -> Iterator[Identifier]:
+    for address in _objects(value, "line"):
+        for text in _strings(address.get("line")):
+            yield Identifier("STREET", "value", text)
+        for name, category in (("city", "CITY"), ("district", "COUNTY"), ("postalCode", "ZIP")):
+            yield from (Identifier(category, "value", text) for text in _strings(address.get(name)))
+
+
+def _displays(reference: object, category: str) -> Iterator[Identifier]:
+    for entry in _dicts(reference):
+        yield from (Identifier(category, "full", text) for text in _strings(entry.get("display")))
+
+
+def _long(text: str) -> bool:
+    return sum(char.isalnum() for char in text) >= _SHORTEST_NUMBER
+
+
+def _as_list(value: object) -> list[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _dicts(value: object) -> Iterator[Json]:
+    return (entry for entry in _as_list(value) if isinstance(entry, dict))
+
+
+def _objects(value: object, name: str) -> Iterator[Json]:
+    """Yield the objects of a list; a bare string or number stands for the element of that name."""
+    for entry in _as_list(value):
+        if isinstance(entry, dict):
+            yield entry
+        elif type(entry) in (str, int):
+            yield {name: entry}
+
+
+def _strings(value: object) -> Iterator[str]:
+    for entry in _as_list(value):
+        if type(entry) is int:  # an exporter that writes numbers without quotes names a person all the same
+            entry = str(entry)
+        if isinstance(entry, str):
+            if text := entry.strip():
+                yield text
+        elif isinstance(entry, list):
+            yield from _strings(entry)
+
+
+def _first(value: object) -> str | None:
+    return next(_strings(value), None)

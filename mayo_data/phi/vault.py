@@ -1,0 +1,211 @@
+"""The vault: the identifiers seen so far, sealed, in the PHI zone.
+
+Tonight's delta may hold a note and no Patient: the vault still knows whom the note must not name. Keys are keyed
+digests and values are sealed with AES-256-GCM, so the file alone says nothing. One SQLite file: flat in memory
+however many people there are, one writer (the driver), any number of readers (the workers).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from mayo_data.errors import StoreError
+from mayo_data.keys import Secret
+from mayo_data.phi.identifiers import Record
+from mayo_data.types import Identifier, Json
+
+_NONCE = 12
+_SCHEMA = """
+create table if not exists person(key blob primary key, subject integer, sealed blob not null) without rowid;
+create index if not exists person_subject on person(subject);
+create table if not exists alias(key blob primary key, person blob not null) without rowid;
+create table if not exists directory(key blob primary key, sealed blob not null) without rowid;
+create table if not exists medication(key blob primary key, sealed blob not null) without rowid;
+"""
+
+
+class Person(NamedTuple):
+    """What the vault knows of one patient.
+
+    Attributes:
+        ref: `Patient/id`: what the subject_id is derived from.
+        known: False while only a relative, coverage or device spoke of them.
+        identifiers: What must not appear in their output.
+        sex: FHIR gender.
+        birth: ISO birth date.
+        death: ISO date of death.
+    """
+
+    ref: str
+    known: bool
+    identifiers: tuple[Identifier, ...]
+    sex: str | None
+    birth: str | None
+    death: str | None
+
+
+class Vault:
+    """Identifiers of patients, the site's directory, and the medications that orders refer to.
+
+    Args:
+        path: The SQLite file; made on first write.
+        secret: The site's key: seals the values, hides the keys.
+        readonly: Workers only read.
+
+    Raises:
+        StoreError: The vault was sealed with another key, or is damaged.
+    """
+
+    def __init__(self, path: Path, secret: Secret, *, readonly: bool = False) -> None:
+        self._secret = secret
+        self._aead = AESGCM(secret.derive("vault"))
+        if readonly:
+            # Workers share one finished file: no locks, no journal.
+            self._db = sqlite3.connect(
+                f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, check_same_thread=False
+            )
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600, exist_ok=True)
+            os.chmod(path, 0o600)
+            self._db = sqlite3.connect(path)
+            try:
+                self._db.executescript(_SCHEMA)
+                self._check()
+            except sqlite3.DatabaseError as error:
+                self._db.close()
+                raise StoreError(
+                    "the vault cannot be read", hint="restore it from a backup, or give a new --phi-zone"
+                ) from error
+            except StoreError:
+                self._db.close()
+                raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def add(self, records: Iterable[Record]) -> int:
+        """Merge what the survey found, in one transaction; return how many records there were.
+
+        Identifiers are only ever added: a name that was changed is still a name of that person. Patients come
+        before what is attached to them.
+        """
+        count = 0
+        with self._db:
+            for record in records:
+                count += 1
+                if record.kind in ("patient", "attached"):
+                    self._add_person(record)
+                elif record.kind == "medication":
+                    self._put("medication", record.ref, record.concept)
+                else:
+                    self._put("directory", record.ref, record.identifiers)
+        return count
+
+    def person(self, ref: str) -> Person | None:
+        """Return the patient whom a reference key names, or None."""
+        key = self._key("person", ref)
+        row = self._db.execute("select sealed from person where key = ?", (key,)).fetchone()
+        if row is None:
+            alias = self._db.execute("select person from alias where key = ?", (self._key("alias", ref),)).fetchone()
+            if alias is None:
+                return None
+            key = alias[0]
+            row = self._db.execute("select sealed from person where key = ?", (key,)).fetchone()
+        return self._person(self._open(row[0], key)) if row else None
+
+    def index(self, secret: Secret) -> int:
+        """Note every patient's `subject_id` under a key, so that the leak audit finds them; return their number.
+
+        Args:
+            secret: The key of the pseudonyms: the site's, or the random one of a Safe Harbor run.
+        """
+        rows = self._db.execute("select key, sealed from person").fetchall()
+        found = [(secret.subject_id(self._open(sealed, key)["ref"]), key) for key, sealed in rows]
+        with self._db:
+            self._db.executemany("update person set subject = ? where key = ?", found)
+        return len(found)
+
+    def subject(self, subject_id: int) -> Person | None:
+        """Return the patient behind a `subject_id`, for the leak audit (after `index`)."""
+        row = self._db.execute("select key, sealed from person where subject = ?", (subject_id,)).fetchone()
+        return self._person(self._open(row[1], row[0])) if row else None
+
+    def medication(self, ref: str) -> Json | None:
+        """Return the code of a Medication that a reference key names, or None."""
+        key = self._key("medication", ref)
+        row = self._db.execute("select sealed from medication where key = ?", (key,)).fetchone()
+        return self._open(row[0], key) if row else None
+
+    def directory(self) -> Iterator[Identifier]:
+        """Yield the names, numbers and addresses of clinicians and facilities."""
+        for key, sealed in self._db.execute("select key, sealed from directory order by key"):
+            for entry in self._open(sealed, key):
+                yield Identifier(*entry)
+
+    def _add_person(self, record: Record) -> None:
+        before = self.person(record.ref)
+        if before is None and record.ref.startswith("identifier:"):
+            return  # speaks of a patient who is in neither this export nor the vault
+        ref = before.ref if before else record.ref
+        merged = sorted({*(before.identifiers if before else ()), *record.identifiers})
+        body = {
+            "ref": ref,
+            "known": record.kind == "patient" or bool(before and before.known),
+            "identifiers": merged,
+            "sex": record.sex or (before.sex if before else None),
+            "birth": record.birth or (before.birth if before else None),
+            "death": record.death or (before.death if before else None),
+        }
+        key = self._key("person", ref)
+        self._db.execute("insert or replace into person(key, sealed) values (?, ?)", (key, self._seal(body, key)))
+        for alias in record.aliases:
+            self._db.execute("insert or replace into alias values (?, ?)", (self._key("alias", alias), key))
+
+    def _put(self, table: str, ref: str, body: object) -> None:
+        key = self._key(table, ref)
+        self._db.execute(f"insert or replace into {table} values (?, ?)", (key, self._seal(body, key)))
+
+    def _key(self, table: str, ref: str) -> bytes:
+        return self._secret.digest(f"vault-{table}", ref)[:16]
+
+    def _seal(self, body: object, key: bytes) -> bytes:
+        nonce = secrets.token_bytes(_NONCE)
+        return nonce + self._aead.encrypt(nonce, msgspec.json.encode(body), key)
+
+    def _open(self, sealed: bytes, key: bytes) -> Json:
+        try:
+            plain = self._aead.decrypt(sealed[:_NONCE], sealed[_NONCE:], key)
+        except InvalidTag as error:
+            raise StoreError(
+                "the vault was sealed with another key, or is damaged",
+                hint="use the key of this store, or a new --phi-zone",
+            ) from error
+        found: Json = msgspec.json.decode(plain)
+        return found
+
+    @staticmethod
+    def _person(body: Json) -> Person:
+        identifiers = tuple(Identifier(*entry) for entry in body["identifiers"])
+        return Person(body["ref"], body["known"], identifiers, body["sex"], body["birth"], body["death"])
+
+    def _check(self) -> None:
+        """Fail early where the vault belongs to another key."""
+        self._db.execute("create table if not exists seal(body blob not null)")
+        row = self._db.execute("select body from seal").fetchone()
+        if row is None:
+            with self._db:
+                self._db.execute("insert into seal values (?)", (self._seal({"key_id": self._secret.key_id}, b"seal"),))
+        else:
+            self._open(row[0], b"seal")

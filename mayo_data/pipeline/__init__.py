@@ -1,0 +1,7 @@
+"""The composition root: it alone introduces the rooms to each other."""
+
+from mayo_data.pipeline.driver import run, run_file
+from mayo_data.pipeline.place import Place
+from mayo_data.pipeline.report import RunReport, Watcher
+
+__all__ = ["Place", "RunReport", "Watcher", "run", "run_file"]

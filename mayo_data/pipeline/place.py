@@ -1,0 +1,78 @@
+"""The two zones of a run: the store, and the PHI zone with quarantine, vault and work in progress."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from mayo_data.errors import ConfigError, StoreError
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run works: the store, and the PHI zone with quarantine, vault and work in progress."""
+
+    store: Path
+    phi_zone: Path
+
+    @classmethod
+    def of(cls, store: Path, phi_zone: Path | None) -> Place:
+        """Return the places of a store; the PHI zone lies beside it unless it is given."""
+        zone = phi_zone or store.with_name(store.name + ".phi")
+        if zone.resolve().is_relative_to(store.resolve()):
+            raise ConfigError("the PHI zone must not lie inside the store", hint="choose another --phi-zone")
+        return cls(store, zone)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the only run that works in this PHI zone. The system drops the lock of a run that died.
+
+        Raises:
+            StoreError: Another run works here.
+        """
+        self.phi_zone.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(self.phi_zone / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StoreError(
+                    "another run works in this PHI zone", hint="wait until it is done, or give each store its own"
+                ) from error
+            yield
+        finally:
+            os.close(handle)
+
+    def clear(self, run_id: str) -> None:
+        """Remove what killed runs of other inputs or parameters left behind; call it under both locks."""
+        for folder in (self.phi_zone / "work", self.store / "staging"):
+            for left in folder.iterdir() if folder.exists() else ():
+                if left.name != run_id:
+                    shutil.rmtree(left, ignore_errors=True)
+
+    @property
+    def vault(self) -> Path:
+        """The vault's file."""
+        return self.phi_zone / "vault.sqlite"
+
+    def work(self, run_id: str) -> Path:
+        """Work in progress of a run."""
+        return self.phi_zone / "work" / run_id
+
+    def quarantine(self, run_id: str) -> Path:
+        """Rows that a run could not use."""
+        return self.phi_zone / "quarantine" / run_id
+
+
+def private(path: Path) -> BinaryIO:
+    """Open a file of the PHI zone for writing: nobody else may read it."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with suppress(FileNotFoundError):
+        path.unlink()
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")

@@ -1,0 +1,52 @@
+"""What a run tells: while it goes on, to a watcher; at the end, as a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from mayo_data.types import Step, Verdict
+
+
+class Watcher(Protocol):
+    """Who watches a run: a progress bar, a log, a test. Fields are counts and names, never values."""
+
+    def __call__(self, event: str, **fields: Any) -> None:
+        """Take note of an event."""
+        ...
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run did, ready to be printed: counts, names and verdicts, no value of the PHI zone.
+
+    Attributes:
+        run_id: Name of the run: a digest of its inputs and parameters.
+        snapshot: Folder of the snapshot, or None where nothing was committed.
+        repeated: True where the store held the result of this very run already.
+        steps: What became of the rows at every arrow.
+        phi: PHI decisions: `CATEGORY/action` to count.
+        notes: Other counts: elements, masked codes, attachments.
+        verdicts: What the gates said.
+        subjects: Number of subjects.
+        events: Number of events.
+        input_bytes: Size of the input on disk.
+        seconds: How long it took.
+        logical_digest: Digest of the snapshot's content.
+        phi_zone: Where quarantine and vault lie.
+    """
+
+    run_id: str
+    snapshot: Path | None
+    repeated: bool
+    steps: tuple[Step, ...]
+    phi: dict[str, int]
+    notes: dict[str, int]
+    verdicts: tuple[Verdict, ...]
+    subjects: int
+    events: int
+    input_bytes: int
+    seconds: float
+    logical_digest: str
+    phi_zone: Path

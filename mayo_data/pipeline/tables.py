@@ -1,0 +1,104 @@
+"""The tables that are one a snapshot (codes, splits, sources, scrubs), and what only the operator may see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+import mayo_data
+from mayo_data import schema
+from mayo_data.keys import Secret
+from mayo_data.phi.structured import Scrub, detector
+from mayo_data.pipeline.place import private
+from mayo_data.sources import fhir
+from mayo_data.store import write
+from mayo_data.timeline.build import codes
+
+
+def sources(surveys: Sequence[fhir.Survey], rows: Mapping[int, int], run_id: str, secret: Secret) -> pa.Table:
+    """Return table `sources`: what the files were, without their names.
+
+    Args:
+        surveys: What was read.
+        rows: Source file to the number of its rows.
+        run_id: The run.
+        secret: Key of the pseudonyms, for the digest of the name.
+    """
+    found = [
+        {
+            "source_table": one.file.source_table,
+            "name_key": secret.digest("source-name", one.file.path.name).hex()[:16],
+            "sha256": one.sha256,
+            "bytes": one.file.size,
+            "rows": rows[one.file.source_table],
+            "format": one.file.format,
+            "run_id": run_id,
+        }
+        for one in surveys
+    ]
+    return pa.Table.from_pylist(found, schema=schema.table("sources"))
+
+
+def scrubs(scrub: Scrub, run_id: str) -> pa.Table:
+    """Return table `scrubs`: under which policy, key and detector the rows of this run were scrubbed."""
+    row = {
+        "scrub_ref": 0,
+        "policy": scrub.policy.name,
+        "policy_fingerprint": scrub.policy.fingerprint,
+        "detector": detector(scrub),
+        "key_id": scrub.secret.key_id,
+        "run_id": run_id,
+        "code_version": mayo_data.__version__,
+    }
+    return pa.Table.from_pylist([row], schema=schema.table("scrubs"))
+
+
+def write_whole(
+    draft: Path, work: Path, shards: int, *, sources: pa.Table, scrubs: pa.Table
+) -> list[write.FileReceipt]:
+    """Merge what the shards left in the work folder, and write the tables that are one a snapshot.
+
+    Args:
+        draft: Folder of the snapshot in the making.
+        work: Folder of the run, with the codes and splits of every shard.
+        shards: Number of shards.
+        sources: Table `sources`.
+        scrubs: Table `scrubs`.
+    """
+    numbers = range(shards)
+    splits = pa.concat_tables([_read(work / f"splits-{number:04d}.arrow") for number in numbers])
+    whole = {
+        "metadata/codes": codes([_read(work / f"codes-{number:04d}.arrow") for number in numbers]),
+        "metadata/subject_splits": splits.sort_by("subject_id"),
+        "lineage/sources": sources,
+        "lineage/scrubs": scrubs,
+    }
+    return [
+        write.write_table(table, draft / f"{name}.parquet", schema_name=name.rpartition("/")[2], root=draft)
+        for name, table in whole.items()
+    ]
+
+
+def tell_operator(folder: Path, surveys: Sequence[fhir.Survey], tallies: Mapping[str, int]) -> None:
+    """Write, in the PHI zone, which file has which number, and which code systems were masked."""
+    names = [[one.file.source_table, one.sha256, one.file.path.name] for one in surveys]
+    _write(folder / "sources.tsv", ["source_table", "sha256", "file"], names)
+    masked = {name[7:]: count for name, count in tallies.items() if name.startswith("system/")}
+    if masked:
+        rows = [[count, name] for name, count in sorted(masked.items(), key=lambda one: (-one[1], one[0]))]
+        _write(folder / "masked_systems.tsv", ["codes", "system"], rows)
+
+
+def _write(path: Path, names: list[str], rows: Sequence[Sequence[Any]]) -> None:
+    with private(path) as out:
+        for row in [names, *rows]:
+            line = "\t".join(" ".join(str(cell).split()) for cell in row)
+            out.write(f"{line}\n".encode("utf-8", "surrogateescape"))
+
+
+def _read(path: Path) -> pa.Table:
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).read_all()

@@ -1,0 +1,1 @@
+"""Timelines: the events of a subject, one version of each, in order."""
