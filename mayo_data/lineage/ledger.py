@@ -84,6 +84,23 @@ class Ledger:
                 last = self._write(handle, last, "healed", {"bytes": torn}, _stamp(None))
             return str(self._write(handle, last, kind, body, stamp)["digest"])
 
+    def settle(self) -> None:
+        """Finish what a crash left half done: a torn last line, or a note that does not know the last record yet.
+
+        Raises:
+            StoreError: The ledger cannot be written, or its end is not the one that was written last.
+        """
+        if not self.path.exists():
+            return
+        with self._turn() as handle:
+            torn, last = _tail(handle)
+            self._agree(last)
+            if torn:
+                os.ftruncate(handle, os.fstat(handle).st_size - torn)
+                self._write(handle, last, "healed", {"bytes": torn}, _stamp(None))
+            elif last:
+                self._remember(last)
+
     def records(self, kind: str | None = None) -> Iterator[Json]:
         """Yield the records, oldest first; a line that is being written is not seen yet.
 
@@ -170,15 +187,18 @@ class Ledger:
         while written < len(line):
             written += os.write(handle, line[written:])
         os.fsync(handle)
+        self._remember(record)
+        return record
+
+    def _remember(self, last: Json) -> None:
         note = _note(self.path)
         temporary = note.with_name(note.name + ".writing")
         with temporary.open("wb") as file:
-            file.write(_encode({"digest": record["digest"], "seq": record["seq"]}) + b"\n")
+            file.write(_encode({"digest": last["digest"], "seq": last["seq"]}) + b"\n")
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(note)
         _flush(note.parent)
-        return record
 
 
 def verify(path: Path, *, anchors: Collection[str] = ()) -> list[Problem]:

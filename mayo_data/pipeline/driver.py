@@ -184,6 +184,7 @@ class _Run:
 
     def _heal(self) -> Manifest | None:
         """Finish a run that was killed between its commit and its end; return the manifest of the last one."""
+        self.ledger.settle()
         if not self.store.snapshots():
             return None
         from mayo_data.store.snapshot import Manifest  # DuckDB: only when there is a snapshot

@@ -184,6 +184,24 @@ def test_a_crash_before_the_note_is_no_damage(path: Path) -> None:
     assert ledger.verify(path) == []
 
 
+def test_settling_finishes_a_note_that_a_crash_left_half_done(path: Path) -> None:
+    note = path.with_name(path.name + ".head")
+    before = note.read_bytes()
+    ledger.Ledger(path).append("run", {})
+    after, content = note.read_bytes(), path.read_bytes()
+    note.write_bytes(before)
+    half = note.with_name(note.name + ".writing")
+    half.write_bytes(after[:7])
+    ledger.Ledger(path).settle()
+    assert (note.read_bytes(), path.read_bytes()) == (after, content)
+    assert not half.exists()
+
+
+def test_settling_no_ledger_writes_nothing(tmp_path: Path) -> None:
+    ledger.Ledger(tmp_path / "l").settle()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_very_first_record_may_crash(tmp_path: Path) -> None:
     path = tmp_path / "l"
     path.write_bytes(b'{"at":"20')
