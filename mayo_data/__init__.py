@@ -24,8 +24,13 @@ _FRONT = {
     "open": ("mayo_data.dataset", "open_store"),
     "trace": ("mayo_data.dataset", "trace"),
     "validate": ("mayo_data.dataset", "validate"),
+    "view": ("mayo_data.dataset", "view"),
+    "completeness": ("mayo_data.dataset", "completeness"),
+    "scrub": ("mayo_data.pipeline", "scrub"),
+    "ScrubReport": ("mayo_data.pipeline", "ScrubReport"),
     "Dataset": ("mayo_data.dataset", "Dataset"),
     "RunReport": ("mayo_data.pipeline", "RunReport"),
+    "Detector": ("mayo_data.phi.detector", "Detector"),
     "PhiPolicy": ("mayo_data.phi.policy", "PhiPolicy"),
     "Stage": ("mayo_data.stage", "Stage"),
     "Step": ("mayo_data.types", "Step"),
@@ -46,10 +51,12 @@ __all__ = [*sorted(_FRONT), "__version__"]  # noqa: PLE0604 - a plain list of na
 
 if TYPE_CHECKING:
     from mayo_data.dataset import Dataset as Dataset
+    from mayo_data.dataset import completeness as completeness
     from mayo_data.dataset import connect as connect
     from mayo_data.dataset import open_store
     from mayo_data.dataset import trace as trace
     from mayo_data.dataset import validate as validate
+    from mayo_data.dataset import view as view
     from mayo_data.errors import ConfigError as ConfigError
     from mayo_data.errors import GateError as GateError
     from mayo_data.errors import KeyMissingError as KeyMissingError
@@ -58,9 +65,12 @@ if TYPE_CHECKING:
     from mayo_data.errors import SourceError as SourceError
     from mayo_data.errors import StoreError as StoreError
     from mayo_data.keys import Secret as Secret
+    from mayo_data.phi.detector import Detector as Detector
     from mayo_data.phi.policy import PhiPolicy as PhiPolicy
     from mayo_data.pipeline import RunReport as RunReport
+    from mayo_data.pipeline import ScrubReport as ScrubReport
     from mayo_data.pipeline import run_file
+    from mayo_data.pipeline import scrub as scrub
     from mayo_data.stage import Stage as Stage
     from mayo_data.types import Identifier as Identifier
     from mayo_data.types import PhiSpan as PhiSpan

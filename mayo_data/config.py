@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from mayo_data import assets
 from mayo_data.errors import ConfigError
 
+ValidateShare = Literal["all", "sample", "off"]
 _AT = re.compile(r" - at `\$\.?(.*)`$")
 
 
@@ -21,12 +22,12 @@ class SourceConfig(Struct, forbid_unknown_fields=True, frozen=True):
     """How the export is read.
 
     Attributes:
-        format: `fhir`.
+        format: `fhir` or `omop`; where a run has an input of each, both are recognised.
         max_line_mib: Longest line that is read, MiB; a longer one is quarantined.
         split_mib: Size of the part of an uncompressed file that one task reads, MiB.
     """
 
-    format: Literal["fhir"] = "fhir"
+    format: Literal["fhir", "omop"] = "fhir"
     max_line_mib: Annotated[int, Meta(ge=1, le=2048)] = 64
     split_mib: Annotated[int, Meta(ge=1, le=4096)] = 32
 
@@ -37,12 +38,18 @@ class PhiConfig(Struct, forbid_unknown_fields=True, frozen=True):
     Attributes:
         policy: Name of a preset, or path of a site's policy, relative to the pipeline file.
         admit: Further code systems whose codes carry no PHI; a trailing `*` admits a prefix.
+        join: Systems of identifiers that belong to one person only, for example of a master patient index: two
+            records with the same value are the same person, in FHIR and (as `person_source_value`) in OMOP.
         as_of: ISO date at which ages over the top age are judged; empty for the end of this year.
+        model: What reads free text beside patterns and records: `default` for the shipped model, `none` for none
+            (ten times as fast, and much is missed), or the path of a spaCy pipeline.
     """
 
     policy: str = "expert_determination"
     admit: tuple[str, ...] = ()
+    join: tuple[str, ...] = ()
     as_of: Annotated[str, Meta(pattern=r"^(\d{4}-\d{2}-\d{2})?$")] = ""
+    model: str = "default"
 
 
 class EventsConfig(Struct, forbid_unknown_fields=True, frozen=True):
@@ -88,13 +95,23 @@ class GatesConfig(Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class PipelineConfig(Struct, forbid_unknown_fields=True, frozen=True):
-    """A pipeline: read, scrub, normalize, build, commit, always in this order; only parameters differ.
+    """A pipeline: read, validate, scrub, normalize, build, commit, always in this order; only parameters differ.
+
+    Attributes:
+        name: What the ledger calls it.
+        validate: Which rows must be valid FHIR to go on: `all`, a `sample` of one in 50, or none (`off`).
+        source: How the export is read.
+        phi: How PHI is treated.
+        events: How resources become events.
+        store: How the store is laid out.
+        gates: When gates speak up.
 
     >>> PipelineConfig(name="nightly").source.format
     'fhir'
     """
 
     name: str
+    validate: ValidateShare = "all"
     source: SourceConfig = SourceConfig()
     phi: PhiConfig = PhiConfig()
     events: EventsConfig = EventsConfig()

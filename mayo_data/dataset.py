@@ -6,7 +6,9 @@ pandas. Both see one immutable snapshot, the newest unless another is named.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from mayo_data.errors import StoreError
+from mayo_data.errors import ConfigError, SourceError, StoreError
 from mayo_data.lineage import trace as tracing
+from mayo_data.lineage.ledger import Ledger
 from mayo_data.store.layout import Store
 from mayo_data.types import Json
 
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mayo_data.store.finding import Finding
+    from mayo_data.store.views import ViewTable
+
+_NDJSON = re.compile(r"\.(?:ndjson|jsonl)(?:\.(?:gz|zst))?$", re.IGNORECASE)
+_LARGEST_VIEW = 4 << 20  # bytes of a ViewDefinition
 
 
 class Dataset:
@@ -141,6 +148,43 @@ def trace(store: Path | str, event_id: str) -> Json:
     return Dataset(store).trace(event_id)
 
 
+def completeness(store: Path | str, subject_id: int | None = None) -> Json:
+    """Return what arrived when, from which export, and what is missing against its manifest.
+
+    Args:
+        store: Folder of the store.
+        subject_id: One subject alone; otherwise the counts of all.
+
+    Returns:
+        `types` (resource type: resources, subjects, subjects without any, events), `sources` (file: when it arrived,
+        rows, resources that gave events, how many its manifest lists, how many are missing), or `subject`
+        (resource type by file). What a manifest does not say is None.
+
+    Raises:
+        StoreError: There is no such store, or no such subject in it.
+    """
+    from mayo_data.store import completeness as counts
+
+    found: Json = dict(counts.counted(Path(store), subject_id))
+    if subject_id is not None and not found["subject"]:
+        raise StoreError("no such subject in this snapshot", hint="view subjects lists them")
+    runs = {record["body"]["run_id"]: record for record in Ledger(Store.open(Path(store)).ledger).records("run")}
+    for source in found["sources"]:
+        run = runs.get(source["run_id"])
+        inputs = run["body"].get("inputs", []) if run else []
+        listed = next((one.get("listed") for one in inputs if one["source_table"] == source["source_table"]), None)
+        source["arrived"] = run["at"] if run else None
+        source["listed"] = listed
+        source["missing"] = max(listed - source["rows"], 0) if listed is not None else None
+    arrived = {source["source_table"]: source["arrived"] for source in found["sources"]}
+    for row in found.get("subject", ()):
+        row["arrived"] = arrived.get(row["source_table"])
+    for row in found.get("types", ()):
+        days = sorted(day for table in row["sources"] if (day := arrived.get(table)))
+        row["first_arrived"], row["last_arrived"] = (days[0], days[-1]) if days else (None, None)
+    return found
+
+
 def validate(path: Path | str) -> list[Finding]:
     """Check any MEDS dataset, or the newest snapshot of a store, against the rules of MEDS 0.4.
 
@@ -157,3 +201,64 @@ def manifest(store: Path | str) -> Any:
     from mayo_data.store import snapshot
 
     return snapshot.Manifest.read(Dataset(store).path)
+
+
+def view(
+    view: Mapping[str, Any] | Path | str,
+    fhir: Path | str,
+    *,
+    db: duckdb.DuckDBPyConnection | None = None,
+) -> ViewTable:
+    """Return a view of SQL on FHIR v2 over de-identified FHIR, as a table.
+
+    The view becomes one SQL statement for DuckDB, which reads the files. Nothing is computed before it is asked for:
+    `md.view(view, fhir).df()`, `.arrow()`, `.pl()`, `.relation` for more SQL, `.write("out.parquet")`.
+
+    Args:
+        view: A ViewDefinition: a mapping, or the path of a JSON file.
+        fhir: Folder with `.ndjson` files (also `.jsonl`, `.gz`, `.zst`, at any depth), or one such file.
+        db: DuckDB connection to run on, for example of `connect`, so that the result can be joined.
+
+    Raises:
+        ConfigError: The view is wrong, with the place in it; or the place of the files is a URL.
+        SourceError: There is no such folder, or no ndjson in it.
+    """
+    from mayo_data.store.views import ViewTable
+    from mayo_data.views import compile as views
+    from mayo_data.views import source
+
+    body = view if isinstance(view, Mapping) else _view_file(Path(view))
+    plain = views.compile_view(body)
+    written = views.compile_view(body, written=True)
+    select = source.read(_ndjson(fhir), plain.resource)
+    columns = [(field.name, field.sql) for field in written.fields]
+    return ViewTable(plain.sql(select), written.sql(select), columns, name=plain.name, notes=plain.notes, db=db)
+
+
+def _view_file(path: Path) -> Any:
+    import msgspec
+
+    try:
+        if path.stat().st_size > _LARGEST_VIEW:
+            raise ConfigError("the view is too large", hint="a ViewDefinition has some kilobytes")
+        return msgspec.json.Decoder(float_hook=Decimal).decode(path.read_bytes())
+    except OSError as error:
+        raise ConfigError("the view cannot be read", hint="check its path") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError("the view is no JSON", hint="check it with a JSON editor") from error
+
+
+def _ndjson(fhir: Path | str) -> list[str]:
+    """The files in order of their path; names that begin with a dot are somebody's drafts."""
+    from mayo_data.sources import location
+
+    if location.is_url(fhir):
+        raise ConfigError("a view reads local files only", hint="copy the folder to this machine")
+    files = [
+        str(found.path)
+        for found in location.listing(fhir)
+        if found.regular and _NDJSON.search(found.parts[-1]) and not any(part.startswith(".") for part in found.parts)
+    ]
+    if not files:
+        raise SourceError("there is no FHIR ndjson here", hint="give the folder that mayo-data scrub wrote")
+    return files

@@ -13,6 +13,10 @@ import os
 import secrets
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
 from mayo_data.errors import KeyMissingError
 
 ENVIRONMENT = "MAYO_DATA_KEY"
@@ -79,6 +83,31 @@ class Secret:
         True
         """
         return int.from_bytes(self.digest(domain, value)[:8], "big") >> 1
+
+    def integers(
+        self, domain: str, values: npt.NDArray[np.int64], more: npt.NDArray[np.int64] | None = None
+    ) -> npt.NDArray[np.int64]:
+        """Return keyed 63-bit non-negative integers for a whole column of numbers, at the speed of AES.
+
+        AES-256 under a subkey of the domain is a keyed permutation of 16-byte blocks: one block a number, cut to
+        63 bits. As hard to invert as `integer`, and some hundred times faster.
+
+        Args:
+            domain: What the numbers name, for example `omop:measurement`.
+            values: Numbers, signed 64 bits.
+            more: A second number each, where the first alone does not name it; 0 is as good as none.
+
+        >>> Secret(bytes(32)).integers("a", np.array([1, 2, 1])).tolist()[0] >= 0
+        True
+        """
+        blocks = np.zeros((len(values), 2), dtype=">i8")
+        blocks[:, 0] = values
+        if more is not None:
+            blocks[:, 1] = more
+        # ECB is what is meant: equal numbers must give equal pseudonyms, and no two blocks of a column are one text.
+        cipher = Cipher(algorithms.AES(self.derive("integers/" + domain)), modes.ECB()).encryptor()  # noqa: S305
+        sealed = np.frombuffer(cipher.update(blocks.tobytes()), dtype=">u8").reshape(-1, 2)[:, 0]
+        return (sealed.astype(np.uint64) >> np.uint64(1)).astype(np.int64)
 
     def subject_id(self, person: str) -> int:
         """Return the `subject_id` of a person, 63 bits.

@@ -11,7 +11,7 @@ import typer
 
 import mayo_data as md
 from mayo_data import keys
-from mayo_data.cli import show
+from mayo_data.cli import exports, omop, policy, show, text, views
 from mayo_data.errors import GateError
 from mayo_data.store.layout import Store
 
@@ -25,6 +25,14 @@ app = typer.Typer(
 )
 ledger_app = typer.Typer(help="The append-only record of everything that was done.", no_args_is_help=True)
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(policy.app, name="policy")
+app.command()(exports.scrub)
+app.command()(exports.completeness)
+app.command()(text.detect)
+app.command()(text.evaluate)
+app.command()(omop.to_omop)
+app.command()(omop.dqd)
+app.command()(views.view)
 
 
 class Log(StrEnum):
@@ -35,13 +43,24 @@ class Log(StrEnum):
     quiet = "quiet"
 
 
+class Share(StrEnum):
+    """Which rows of the input are validated."""
+
+    all = "all"
+    sample = "sample"
+    off = "off"
+
+
 StoreArgument = Annotated[Path, typer.Argument(help="Folder of the store.", show_default=False)]
 
 
 @app.command()
 def run(
     pipeline: Annotated[Path, typer.Argument(help="Pipeline file, for example pipelines/fhir.toml.")],
-    source: Annotated[Path, typer.Option("--input", help="Folder or file of the export (PHI zone).")],
+    source: Annotated[
+        list[str],
+        typer.Option("--input", help="Folder, file or URL of the export (PHI zone); once for FHIR, once for OMOP."),
+    ],
     store: Annotated[Path, typer.Option("--store", help="Folder of the store (de-identified zone).")],
     key_file: Annotated[Path | None, typer.Option("--key-file", help="The site's key; else $MAYO_DATA_KEY.")] = None,
     phi_zone: Annotated[
@@ -49,13 +68,17 @@ def run(
     ] = None,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes; 0 for one a core.")] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row.")] = False,
+    validate: Annotated[
+        Share | None, typer.Option("--validate", help="Which rows must be valid FHIR; default: the pipeline file's.")
+    ] = None,
     log: Annotated[Log, typer.Option("--log", help="json: one line an event on stdout.")] = Log.auto,
 ) -> None:
     """Turn an export into a new snapshot of a store: all of it, or nothing."""
     with show.watcher(log.value) as watch:
         report = md.run(
-            pipeline, source, store, key_file=key_file, phi_zone=phi_zone, workers=workers, strict=strict, watcher=watch
-        )
+            pipeline, source, store, key_file=key_file, phi_zone=phi_zone, workers=workers, strict=strict,
+            validate=validate.value if validate else None, watcher=watch,
+        )  # fmt: skip
     show.report(report, log.value)
 
 

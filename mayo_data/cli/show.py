@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mayo_data.pipeline.report import RunReport, Watcher
+from mayo_data.types import Step
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,9 +78,12 @@ def report(found: RunReport, log: str = "auto") -> None:
     if found.repeated:
         console.print(f"Nothing to do: snapshot {found.snapshot.name if found.snapshot else '-'} is this very run.")
         return
-    _steps(found)
-    _decisions(found.phi, found.notes)
+    steps(found.steps)
+    decisions(found.phi, found.notes)
     _verdicts(found)
+    if found.unread:
+        kinds = ", ".join(f"{ending} {count:,}" for ending, count in found.unread.items())
+        console.print(f"Files not read: {sum(found.unread.values()):,} ({kinds}); not_read.tsv in the quarantine\n")
     name = found.snapshot.name if found.snapshot else "-"
     console.print(
         f"[bold]Committed snapshot {name}[/]: {found.subjects:,} subjects, {found.events:,} events"
@@ -89,11 +93,12 @@ def report(found: RunReport, log: str = "auto") -> None:
     console.print(f"  PHI zone {found.phi_zone}  (quarantine, vault: keep it where the input is)", soft_wrap=True)
 
 
-def _steps(found: RunReport) -> None:
+def steps(found: Sequence[Step]) -> None:
+    """Print what became of the rows at every arrow."""
     shown = table(
         "Rows at every arrow", ("arrow", "in", "out", "dropped", "why", "became"), right=("in", "out", "dropped")
     )
-    for step in found.steps:
+    for step in found:
         why = ", ".join(
             f"{reason} {count:,}" for reason, count in sorted(step.dropped.items(), key=lambda item: -item[1])
         )
@@ -106,7 +111,8 @@ def _steps(found: RunReport) -> None:
     console.print(shown)
 
 
-def _decisions(phi: Mapping[str, int], notes: Mapping[str, int]) -> None:
+def decisions(phi: Mapping[str, int], notes: Mapping[str, int]) -> None:
+    """Print what was done with PHI, by category, and what else was counted."""
     actions = sorted({name.split("/")[1] for name in phi})
     categories = sorted({name.split("/")[0] for name in phi})
     shown = table("PHI decisions", ("category", *actions), right=actions)
@@ -119,6 +125,11 @@ def _decisions(phi: Mapping[str, int], notes: Mapping[str, int]) -> None:
         "elements/unnamed": "elements that the policy does not name, dropped",
         "elements/extension": "extensions that the policy does not name, dropped",
         "elements/not_a_code": "values that are no code where a code must be, dropped",
+        "elements/masked": "elements that FHIR requires and the policy drops, masked with data-absent-reason",
+        "elements/contained": "contained resources of a type that is not known, dropped",
+        "texts/about_nobody": "texts of resources about no patient, dropped",
+        "references/unresolved": "references that name nothing, dropped",
+        "attachments/url": "addresses of attachments that lie elsewhere, dropped",
         "attachments/dropped": "attachments without readable text, dropped",
     }
     for name, text in said.items():

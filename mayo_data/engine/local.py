@@ -20,6 +20,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -41,9 +44,13 @@ class LocalEngine:
     def __init__(self, workers: int = 0) -> None:
         self.workers = workers or cores()
         self._pool: ProcessPoolExecutor | None = None
+        self._set: list[str] = []
 
     def __enter__(self) -> LocalEngine:
         if self.workers > 1:
+            # One thread of numpy a worker: several workers with several threads each wait for one another.
+            self._set = [name for name in _THREADS if name not in os.environ]
+            os.environ.update(dict.fromkeys(self._set, "1"))
             self._pool = ProcessPoolExecutor(
                 self.workers, mp_context=multiprocessing.get_context("spawn"), initializer=_settle
             )
@@ -55,6 +62,9 @@ class LocalEngine:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
+        for name in self._set:
+            os.environ.pop(name, None)
+        self._set = []
 
     def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
         """Yield the results of a picklable function over tasks, as they are done.

@@ -12,20 +12,20 @@ from __future__ import annotations
 import base64
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from functools import cache
 from typing import Any
 
 import msgspec
 
-from mayo_data import assets
 from mayo_data.keys import Secret
 from mayo_data.phi import fhir_dates
+from mayo_data.phi.areas import countries, states
 from mayo_data.phi.attachments import text_of
 from mayo_data.phi.code_systems import CodeSystems, closed_codes, what_it_says
 from mayo_data.phi.identifiers import reference_key
 from mayo_data.phi.policy import SMALL_ZIP3, PhiPolicy
+from mayo_data.phi.subject import Reject, Subject
 from mayo_data.phi.text import Decision, Known, TextScrubber
 from mayo_data.phi.units import is_public
 from mayo_data.phi.vault import Vault
@@ -36,7 +36,6 @@ Value = Callable[[Any], Any]
 Raw = Callable[[bytes], Any]
 MASKED = "urn:mayo-data:masked"
 
-_TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,47}")
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?")
 _SAMPLES = re.compile(r"[\d.eELU\s+-]*")
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
@@ -45,44 +44,18 @@ _URL = re.compile(r"[A-Za-z0-9:/._|-]{1,200}")
 _PUBLIC_URLS = ("http://hl7.org/", "https://hl7.org/", "http://loinc.org/", "https://loinc.org/")
 _COMPARATORS = frozenset([b'"<"', b'"<="', b'">="', b'">"', b'"ad"'])
 _MOST = 100_000  # entries of a cache before it starts afresh
+_YEARS = frozenset([b'"a"', b'"yr"', b'"yrs"', b'"year"', b'"years"', b'"Years"', b'"y"'])
+_DIGITS = 7  # below that a number says nothing of who
 _LONGEST = 1_000  # bytes of an element that is worth remembering
 
 _US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-"
 _KEPT_EXTENSIONS = frozenset(_US_CORE + name for name in ("race", "ethnicity", "birthsex", "sex", "genderIdentity"))
 
-# What value[x], onset[x], ... may be called, and the action on each.
-CHOICES = {
-    "Quantity": "quantity", "CodeableConcept": "concept", "String": "text", "Boolean": "boolean", "Integer": "number",
-    "Range": "range", "Ratio": "ratio", "SampledData": "sampled", "Time": "time", "DateTime": "date",
-    "Instant": "date", "Date": "date", "Period": "period", "Timing": "timing", "Age": "age", "Decimal": "number",
-    "Coding": "coding", "Duration": "quantity",
-}  # fmt: skip
+_SEXES = {code.casefold(): code for code in ("F", "M", "OTH", "UNK", "ASKU", "248152002", "248153007")}  # US Core
 
 parse = msgspec.json.Decoder(float_hook=Decimal).decode
 parts = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 encode = msgspec.json.Encoder(decimal_format="number").encode
-
-
-class Reject(Exception):  # noqa: N818 - not an error of the program: a verdict on one row
-    """A resource that cannot be scrubbed; carries a reason of `schemas/reasons.toml` and an element path."""
-
-    def __init__(self, reason: str, path: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.path = path
-
-
-class Subject:
-    """The patient that the current resource is about, ready to scrub with."""
-
-    __slots__ = ("birth", "known", "offset", "reference", "subject_id")
-
-    def __init__(self, subject_id: int, offset: int, known: Known, birth: str | None) -> None:
-        self.subject_id = subject_id
-        self.offset = offset
-        self.known = known
-        self.birth = birth  # what stands for the birth date of someone over the top age, else None
-        self.reference = msgspec.Raw(b'{"reference":"Patient/%d"}' % subject_id)
 
 
 class _Everybody:
@@ -112,7 +85,9 @@ class Actions:
 
     # Actions on bytes, and value actions that can be remembered. The others are parsed every time.
     RAW = frozenset(["date", "number", "boolean", "subject", "encounter", "quantity", "age", "birth_date"])
-    REMEMBERED = frozenset(["canonical", "code", "concept", "coding", "label", "time", "state", "extensions"])
+    REMEMBERED = frozenset(
+        ["canonical", "code", "country", "concept", "coding", "label", "time", "state", "extensions"]
+    )
 
     def __init__(self, policy: PhiPolicy, secret: Secret, scrubber: TextScrubber, vault: Vault) -> None:
         self.subject = _NOBODY
@@ -128,7 +103,7 @@ class Actions:
         self._vault = vault
         self._move = fhir_dates.method(policy.dates)
         self._date_action = {"shift": "shift", "year": "generalise", "keep": "keep"}[policy.dates]
-        self._systems = CodeSystems(policy.admit)
+        self.systems = CodeSystems(policy.admit)
         self._words: set[str] | None = None  # words of the labels seen, while something is learned
         self._encounters: dict[bytes, Any] = {}
         self._medications: dict[str, Json | None] = {}
@@ -150,8 +125,14 @@ class Actions:
         return action
 
     def number(self, path: str) -> Raw:
-        """A number: kept with its digits."""
-        return lambda raw: msgspec.Raw(raw) if _NUMBER.fullmatch(raw) else _wrong(path)
+        """A number: kept with its digits, unless it is one of the subject's own numbers."""
+
+        def action(raw: bytes) -> Any:
+            if _NUMBER.fullmatch(raw) is None:
+                _wrong(path)
+            return msgspec.Raw(raw) if len(raw) < _DIGITS or not self._is_theirs(raw) else None
+
+        return action
 
     def boolean(self, path: str) -> Raw:
         """A boolean: kept."""
@@ -159,7 +140,7 @@ class Actions:
 
     def subject_reference(self, path: str) -> Raw:
         """The reference to the patient: becomes the subject_id."""
-        return lambda raw: self.subject.reference
+        return lambda raw: self.subject.reference if not self.subject.nobody else None
 
     def encounter(self, path: str) -> Raw:
         """The reference to an encounter: becomes its keyed id."""
@@ -181,8 +162,9 @@ class Actions:
         return action
 
     def quantity(self, path: str) -> Raw:
-        """A Quantity: the number keeps its digits, the unit is remembered."""
+        """A Quantity: the number keeps its digits, the unit is remembered; years over the top age are its group."""
         _, unit = self.remembered(self._unit(path))
+        top = self._policy.top_age
 
         def action(raw: bytes) -> Any:
             value = parts(raw)
@@ -192,7 +174,8 @@ class Actions:
             if number is not None:
                 if _NUMBER.fullmatch(number) is None:
                     _wrong(path + ".value")
-                out["value"] = number
+                if len(bytes(number)) < _DIGITS or not self._is_theirs(bytes(number)):
+                    out["value"] = number
             if comparator is not None and bytes(comparator) in _COMPARATORS:
                 out["comparator"] = comparator
             if value:
@@ -202,40 +185,53 @@ class Actions:
                 )
                 if measured is not None:
                     out.update(measured)
+                    if top and number is not None and _is_years(measured) and "value" in out:
+                        return self.aged(out)
             return out or None
 
         return action
 
+    def aged(self, clean: dict[str, Any]) -> dict[str, Any]:
+        """A number of years over the top age: the group's lower bound (45 CFR 164.514(b)(2)(i)(C))."""
+        top = self._policy.top_age
+        if Decimal(bytes(clean["value"]).decode()) <= top:
+            return clean
+        self.counts["phi/AGE90/generalise"] += 1
+        return {**clean, "value": msgspec.Raw(b"%d" % (top + 1))}
+
     def age(self, path: str) -> Raw:
         """An Age: over the top age it is the group's lower bound (45 CFR 164.514(b)(2)(i)(C))."""
         quantity = self.quantity(path)
-        top = self._policy.top_age
 
         def action(raw: bytes) -> Any:
             clean = quantity(raw)
-            years = clean is not None and encode(clean.get("code", "a")) == b'"a"'
-            if top and years and "value" in clean and Decimal(bytes(clean["value"]).decode()) > top:
-                self.counts["phi/AGE90/generalise"] += 1
-                return {**clean, "value": top + 1}
-            return clean
+            bare = clean is not None and "value" in clean and "code" not in clean and "unit" not in clean
+            return self.aged(clean) if bare and self._policy.top_age else clean
 
         return action
 
     # ── value actions: primitives ─────────────────────────────────────────────────────────────────
 
-    def code(self, path: str) -> Value:
-        """A token of a required value set, such as a status: kept where it has the form of one."""
+    def code(self, path: str, allowed: Mapping[str, str] | None = None) -> Value:
+        """A code of a required value set, in its own spelling; any other token is dropped and counted."""
 
         def action(value: Any) -> Any:
             if type(value) is not str:
                 _wrong(path)
-            if _TOKEN.fullmatch(value) is None:
+            said = allowed.get(value.casefold()) if allowed is not None else None
+            if said is None:
                 self.counts["elements/not_a_code"] += 1
+            return said
+
+        return action
+
+    def country(self, path: str) -> Value:
+        """A country, by its code or name: kept; anything else is dropped."""
+
+        def action(value: Any) -> Any:
+            if type(value) is not str or value.casefold() not in countries():
                 return None
-            if self._names_subject(value):
-                self.counts["phi/PATIENT/drop"] += 1
-                return None
-            return self._unless_known(value, value.casefold())
+            return self._unless_known(value, *value.casefold().split())
 
         return action
 
@@ -243,7 +239,7 @@ class Actions:
         """A state: kept (45 CFR 164.514(b)(2)(i)(B) names smaller areas)."""
 
         def action(value: Any) -> Any:
-            if type(value) is not str or value.casefold() not in _states():
+            if type(value) is not str or value.casefold() not in states():
                 return None
             return self._unless_known(value, *value.casefold().split())
 
@@ -280,6 +276,9 @@ class Actions:
         def action(value: Any) -> Any:
             if type(value) is not str:
                 _wrong(path)
+            if self.subject.nobody:
+                self.counts["texts/about_nobody"] += 1
+                return None
             clean, decisions = self._scrubber.scrub(value, self.subject.known)
             if decisions:
                 self._decide(path, decisions)
@@ -333,7 +332,7 @@ class Actions:
                 return None
             if closed and (said := closed.get(str(code).casefold())):
                 return said
-            public = code is not None and self._systems.admits(system, code)
+            public = code is not None and self.systems.admits(system, code)
             if not public or self._names_subject(f"{system.rpartition('/')[2]} {code}"):
                 self.counts["codes/masked"] += 1
                 if system is not None:
@@ -409,7 +408,10 @@ class Actions:
             if text is None:
                 self.counts["attachments/dropped"] += 1
                 return None
-            clean = scrub(text).encode("utf-8", "replace")
+            scrubbed = scrub(text)
+            if scrubbed is None:
+                return None
+            clean = scrubbed.encode("utf-8", "replace")
             return {"contentType": "text/plain; charset=utf-8", "data": base64.b64encode(clean).decode()}
 
         return action
@@ -418,7 +420,7 @@ class Actions:
         """US Core race, ethnicity, birth sex and gender identity; every other extension is dropped and counted."""
         coding = self.coding(path + ".valueCoding")
         concept = self.concept(path + ".valueCodeableConcept")
-        code = self.code(path + ".valueCode")
+        code = self.code(path + ".valueCode", _SEXES)
 
         def action(value: Any) -> Any:
             if type(value) is not dict:
@@ -428,8 +430,8 @@ class Actions:
                 self.counts["elements/extension"] += 1
                 return None
             clean: Json = {"url": url}
-            if "valueCode" in value:
-                clean["valueCode"] = code(value["valueCode"])
+            if "valueCode" in value and (said := code(value["valueCode"])) is not None:
+                clean["valueCode"] = said
             if "valueCodeableConcept" in value:
                 clean["valueCodeableConcept"] = concept(value["valueCodeableConcept"])
             inner = []
@@ -512,7 +514,7 @@ class Actions:
                 _wrong(path)
             unit, system, code = value.get("unit"), value.get("system"), value.get("code")
             clean: Json = {}
-            if type(code) is str and self._systems.admits(system, code) and self._printed(code, path + ".code") == code:
+            if type(code) is str and self.systems.admits(system, code) and self._printed(code, path + ".code") == code:
                 clean = {"system": system, "code": code}
             shown = unit if unit is not None else code if not clean else None
             if shown is not None:
@@ -520,6 +522,16 @@ class Actions:
             return clean or None
 
         return action
+
+    def _is_theirs(self, raw: bytes) -> bool:
+        """Whether a number is one of the subject's phone, record or other numbers: then it is dropped."""
+        digits = raw.lstrip(b"-").decode()
+        numbers = self.subject.known.numbers
+        category = numbers.get(digits) or numbers.get(digits.lstrip("0"))
+        if category is None:
+            return False
+        self.counts[f"phi/{category}/drop"] += 1
+        return True
 
     def _label(self, value: Any, path: str) -> Any:
         if type(value) is not str:
@@ -569,16 +581,15 @@ def _contained(raw: bytes, ident: str) -> Json:
     return next((entry for entry in entries if type(entry) is dict and entry.get("id") == ident), {})
 
 
-@cache
-def _states() -> frozenset[str]:
-    listed = assets.toml("schemas", "phi", "us_states.toml")["states"]
-    return frozenset(text.casefold() for pair in listed.items() for text in pair)
+def _is_years(measured: dict[str, Any]) -> bool:
+    said = measured.get("code", measured.get("unit"))
+    return (f'"{said}"'.encode() if type(said) is str else bytes(said or b"")) in _YEARS
 
 
-def _bounded(cache: dict[Any, Any]) -> dict[Any, Any]:
-    if len(cache) >= _MOST:
-        cache.clear()
-    return cache
+def _bounded(held: dict[Any, Any]) -> dict[Any, Any]:
+    if len(held) >= _MOST:
+        held.clear()
+    return held
 
 
 def _wrong(path: str) -> Any:

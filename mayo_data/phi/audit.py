@@ -64,7 +64,7 @@ _LINK = frozenset(
 )
 _ORDINAL = frozenset(["st", "nd", "rd", "th", "of", "the"])
 _BORN = re.compile(r"\b(?:dob|d\.o\.b|born|birth ?date|birthday|date of birth|b\.?day)\b")
-_PEOPLE = frozenset({"PATIENT", "RELATIVE", "STAFF"})
+_PEOPLE = frozenset({"PATIENT", "RELATIVE", "STAFF", "PERSON"})
 _UNIT = re.compile(
     r"\s*(?:\d+(?:st|nd|rd|th)\s+(?:floor|fl)|(?:apt|apartment|unit|suite|ste|floor|fl|room|rm|bldg|lot)\b|#)"
 )

@@ -33,7 +33,12 @@ class CodeSystems:
                 prefixes.append((uri[:-1], anything))
             else:
                 self._exact[uri] = anything
+        self._short: dict[str, str] = {entry["uri"]: entry["name"] for entry in listed}
         self._prefixes = sorted(prefixes, key=lambda entry: -len(entry[0]))
+
+    def short(self, uri: str) -> str:
+        """Return the short name of a listed system, for codes: `SNOMED`."""
+        return self._short[uri]
 
     def admits(self, system: Any, code: str) -> bool:
         """Return whether a code may stay as it is: its system is admitted and it follows the system's syntax."""

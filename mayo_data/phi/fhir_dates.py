@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 
 _TAIL = re.compile(r"T([01]\d|2[0-3]):[0-5]\d(:([0-5]\d|60)(\.\d{1,9})?)?(Z|[+-](0\d|1[0-4]):[0-5]\d)?")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
@@ -87,6 +87,19 @@ def age_at(birth: str, at: str) -> int | None:
         return None
     born, then = date.fromordinal(first), date.fromordinal(second)
     return then.year - born.year - ((then.month, then.day) < (born.month, born.day))
+
+
+def microseconds(text: str) -> int | None:
+    """Return an instant in microseconds since 1970, or None where it is none; without an offset it is UTC.
+
+    >>> microseconds("1970-01-01T00:00:01Z")
+    1000000
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _known_tail(tail: str) -> bool:

@@ -40,7 +40,7 @@ class Gazetteer:
         given = ""
         for category, part, value in identifiers:
             self.size += 1
-            if category in ("HOSPITAL", "ORG"):
+            if category in ("HOSPITAL", "ORG", "USERNAME", "LICENSE"):
                 self._place(category, value)
             elif category == "STAFF":
                 words = [word for word in LETTERS.findall(fold(value)) if word not in NAME_FRAME]

@@ -6,8 +6,11 @@ Shapes are not trusted: a name that is a bare string still counts as a name.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from mayo_data.types import Identifier, Json
 
@@ -25,6 +28,25 @@ _SYSTEM_CATEGORY = (
 _TELECOM_CATEGORY = {"phone": "PHONE", "sms": "PHONE", "pager": "PHONE", "fax": "FAX", "email": "EMAIL", "url": "URL"}
 _MOTHERS_NAME = "http://hl7.org/fhir/StructureDefinition/patient-mothersMaidenName"
 _BIRTH_PLACE = "http://hl7.org/fhir/StructureDefinition/patient-birthPlace"
+_ZIP = re.compile(r"\b\d{5}(?:-\d{4})?\b")
+_STATE = re.compile(r"(?:^|\s)(?:[A-Z]{2}|USA?|United States)$")
+_TARGET = {
+    "Practitioner": "STAFF", "PractitionerRole": "STAFF", "Organization": "HOSPITAL", "Location": "HOSPITAL",
+    "HealthcareService": "HOSPITAL", "performer": "STAFF", "author": "STAFF", "individual": "STAFF",
+    "recorder": "STAFF", "requester": "STAFF", "asserter": "STAFF", "generalPractitioner": "STAFF",
+    "practitioner": "STAFF", "authenticator": "STAFF", "referrer": "STAFF", "interpreter": "STAFF",
+    "resultsInterpreter": "STAFF", "serviceProvider": "HOSPITAL", "custodian": "HOSPITAL", "location": "HOSPITAL",
+}  # fmt: skip
+_KINDS = rb"(?P<target>Practitioner(?:Role)?|Organization|Location|HealthcareService)"
+_NAME = rb'"display"\s*:\s*"(?P<name>(?:[^"\\]|\\.){2,200})"'
+_MORE = rb'(?:"type"\s*:\s*"[A-Za-z]{1,40}"\s*,\s*)?'
+_NAMED = re.compile(rb'"reference"\s*:\s*"[^"]{0,200}?' + _KINDS + rb'[/?][^"]{1,200}"\s*,\s*' + _MORE + _NAME)
+_TURNED = re.compile(_NAME + rb'\s*,\s*"reference"\s*:\s*"[^"]{0,200}?' + _KINDS + rb"[/?]")
+_BARE = re.compile(
+    rb'"(?P<target>performer|author|individual|recorder|requester|asserter|generalPractitioner|practitioner'
+    rb"|authenticator|referrer|interpreter|resultsInterpreter|serviceProvider|custodian|location)"
+    rb'"\s*:\s*\[?\s*\{\s*' + _NAME + rb"\s*\}"
+)
 _SHORTEST_NUMBER = 4  # below that a number is no identifier, and would blank every "12" of a note
 
 
@@ -32,14 +54,16 @@ class Record(NamedTuple):
     """What one resource says of one person (or, for a directory entry, of the site).
 
     Attributes:
-        kind: `patient`, `attached` (a relative, coverage, account or device of one), `directory`, `medication`.
+        kind: `patient`, `attached` (a relative, coverage, account or device of one), `directory`, `medication`,
+            `owner` (an Encounter or a Binary, and whose it is).
         ref: `Type/id` of the patient it speaks of; for the others, of the resource itself.
-        aliases: Other ways in which a reference may name the patient.
+        aliases: Other ways in which a reference may name the patient or the directory entry; the patient of an `owner`.
         identifiers: What must not appear in the output.
         sex: FHIR gender of the patient.
         birth: ISO birth date.
         death: ISO date of death.
         concept: For a medication, its code.
+        links: Other Patient resources of the same person (`Patient.link`).
     """
 
     kind: str
@@ -50,6 +74,7 @@ class Record(NamedTuple):
     birth: str | None = None
     death: str | None = None
     concept: Json | None = None
+    links: tuple[str, ...] = ()
 
 
 def reference_key(reference: object, hint: str = "Patient") -> str | None:
@@ -73,7 +98,7 @@ def reference_key(reference: object, hint: str = "Patient") -> str | None:
         if text.startswith("urn:uuid:"):
             return f"{hint}/{text[9:]}"
         if "?identifier=" in text:
-            return "identifier:" + text.split("?identifier=", 1)[1]
+            return "identifier:" + unquote(text.split("?identifier=", 1)[1])
         parts = text.split("/_history/", 1)[0].rstrip("/").split("/")
         return "/".join(parts[-2:]) if len(parts) > 1 else None
     found = reference.get("identifier")
@@ -103,14 +128,73 @@ def from_fhir(resource: Json) -> list[Record]:
     if kind in ("Practitioner", "PractitionerRole"):
         found = [*_names(resource.get("name"), "STAFF"), *_numbers(resource), *_telecom(resource)]
         found += [*_addresses(resource.get("address")), *_displays(resource.get("practitioner"), "STAFF")]
-        return [Record("directory", ref, identifiers=tuple(found))]
+        return [Record("directory", ref, _aliases(resource, kind), tuple(found))]
     if kind in ("Organization", "Location"):
         found = [
             Identifier("HOSPITAL", "value", text) for text in _strings([resource.get("name"), resource.get("alias")])
         ]
         found += [*_telecom(resource), *_addresses(resource.get("address"))]
-        return [Record("directory", ref, identifiers=tuple(found))]
+        return [Record("directory", ref, _aliases(resource, kind), tuple(found))]
+    if kind == "Encounter":
+        owner = reference_key(resource.get("subject"))
+        return [Record("owner", ref, (owner,))] if owner is not None else []
+    if kind == "DocumentReference":
+        return _binaries(resource)
     return _attached(resource, kind)
+
+
+def displays(text: bytes) -> set[tuple[str, str]]:
+    """Return the names of clinicians and places that stand in the `display` of a reference: (category, name).
+
+    A clinician who is in no Practitioner resource is often named there and nowhere else. Texts are searched as they
+    are written, without parsing: only a reference to a Practitioner, Organization or Location counts, or a reference
+    without a target in an element that can hold nothing else.
+
+    Args:
+        text: Lines of JSON.
+
+    >>> displays(b'{"performer":[{"reference":"Practitioner/7","display":"Dr. Jane Doe"}]}')
+    {('STAFF', 'Dr. Jane Doe')}
+    """
+    found = set()
+    for pattern in (_NAMED, _TURNED, _BARE):
+        for match in pattern.finditer(text):
+            category = _TARGET[match["target"].decode()]
+            try:
+                name = json.loads(b'"' + match["name"] + b'"').strip()
+            except ValueError:
+                continue
+            if name and not name.isdigit():
+                found.add((category, name))
+    return found
+
+
+def directory_of(names: set[tuple[str, str]]) -> Iterator[Record]:
+    """Yield what `displays` found as entries of the site's directory."""
+    for category, name in sorted(names):
+        part = "full" if category == "STAFF" else "value"
+        yield Record("directory", f"display:{category}:{name}", identifiers=(Identifier(category, part, name),))
+
+
+def _aliases(resource: Json, kind: str) -> tuple[str, ...]:
+    return tuple(f"{kind}:{alias}" for alias in _identifier_keys(resource))
+
+
+def _identifier_keys(resource: Json) -> tuple[str, ...]:
+    return tuple(
+        f"identifier:{entry.get('system', '')}|{entry['value']}"
+        for entry in _dicts(resource.get("identifier"))
+        if isinstance(entry.get("value"), str)
+    )
+
+
+def _binaries(resource: Json) -> list[Record]:
+    """The Binary resources in which a document keeps its content, and whose they are."""
+    owner = reference_key(resource.get("subject"))
+    urls = [entry["attachment"].get("url") for entry in _dicts(resource.get("content"))
+            if isinstance(entry.get("attachment"), dict)]  # fmt: skip
+    found = [url.split("/_history/", 1)[0].split("/")[-2:] for url in urls if isinstance(url, str)]
+    return [Record("owner", "/".join(parts), (owner,)) for parts in found if owner and parts[0] == "Binary"]
 
 
 def _patient(resource: Json, ref: str) -> Record:
@@ -137,12 +221,13 @@ def _patient(resource: Json, ref: str) -> Record:
         found.append(Identifier("DATE", "birth", birth[:10]))
     if death:
         found.append(Identifier("DATE", "death", death[:10]))
-    aliases = tuple(
-        f"identifier:{entry.get('system', '')}|{entry['value']}"
-        for entry in _dicts(resource.get("identifier"))
-        if isinstance(entry.get("value"), str)
+    links = tuple(
+        key
+        for entry in _dicts(resource.get("link"))
+        if (key := reference_key(entry.get("other"))) is not None and key.startswith("Patient/") and key != ref
     )
-    return Record("patient", ref, aliases, tuple(found), _first(resource.get("gender")), birth, death)
+    sex = _first(resource.get("gender"))
+    return Record("patient", ref, _identifier_keys(resource), tuple(found), sex, birth, death, links=links)
 
 
 def _attached(resource: Json, kind: str) -> list[Record]:
@@ -218,6 +303,29 @@ def _addresses(value: object) -> Iterator[Identifier]:
             yield Identifier("STREET", "value", text)
         for name, category in (("city", "CITY"), ("district", "COUNTY"), ("postalCode", "ZIP")):
             yield from (Identifier(category, "value", text) for text in _strings(address.get(name)))
+        for text in _strings(address.get("text")):
+            yield from _one_line(text)
+
+
+def _one_line(text: str) -> Iterator[Identifier]:
+    """Split an address that is written in one line: 12 Elm St, Apt 3, Salem, MA 02139.
+
+    >>> [one[::2] for one in _one_line("12 Elm St, Salem, MA 02139")]
+    [('STREET', '12 Elm St'), ('CITY', 'Salem'), ('ZIP', '02139')]
+    """
+    numbers = [match for match in _ZIP.finditer(text) if match.start() > 0]
+    before = text[: numbers[-1].start()] if numbers else text
+    pieces = [piece.strip() for piece in re.split(r"[,;\n\r]+", before) if piece.strip()]
+    if pieces and (state := _STATE.search(pieces[-1])):
+        pieces[-1] = pieces[-1][: state.start()].strip()
+        pieces = [piece for piece in pieces if piece]
+    for index, piece in enumerate(pieces):
+        if index == 0 or any(char.isdigit() for char in piece):
+            yield Identifier("STREET", "value", piece)
+        elif len(piece) > 3 and index == len(pieces) - 1:
+            yield Identifier("CITY", "value", piece)
+    if numbers:
+        yield Identifier("ZIP", "value", numbers[-1].group())
 
 
 def _displays(reference: object, category: str) -> Iterator[Identifier]:

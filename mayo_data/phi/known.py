@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from mayo_data.phi import dates
+from mayo_data.phi.initials import Initials
 from mayo_data.phi.words import (
     LETTERS,
     NAME_FRAME,
@@ -21,13 +22,14 @@ from mayo_data.phi.words import (
     full_names,
     guard,
     short_names,
+    verbs,
     within_one_edit,
 )
 from mayo_data.types import Identifier, PhiSpan
 
 NAME = "known"
 
-_PEOPLE = frozenset({"PATIENT", "RELATIVE", "STAFF"})
+_PEOPLE = frozenset({"PATIENT", "RELATIVE", "STAFF", "PERSON"})
 _TITLE = re.compile(
     r"(?:\b(?:mr|mrs|ms|miss|mx|dr|prof|sir|madam|baby|pt|patient|name|nurse|mother|father|wife"
     r"|husband|son|daughter|brother|sister|spouse|partner|dear|hi|hello|signed|by)\b[.:,]?\s{0,3})$"
@@ -38,7 +40,17 @@ _GAP_DOT = re.compile(r"[\s.,'’^_\-]{0,3}")
 _DATE_GAPS = re.compile(r"\d{1,4}\s?([-/. ])\s?\d{1,2}\s?\1\s?\d{2,4}|.*[a-z].*|\d{6,8}", re.DOTALL)
 _SENTENCE = re.compile(r"(?:^|[.!?:;\n\r•*#>-]\s*)$")
 _SEPARATORS = re.compile(r"[\W_]+")
-_INITIALS = re.compile(r"(?:\b(?:pt|patient|initials|name|mr|mrs|ms)\b[.:,]?\s{0,3})$")
+_GENERATIONS = frozenset({"ii", "iii", "iv", "jr", "sr"})
+_FUNCTION = frozenset(
+    (
+        "ad", "ah", "am", "an", "as", "at", "be", "by", "do", "dr", "ed", "eg", "er", "go", "he", "hi", "id", "ie",
+        "if", "in", "is", "it", "la", "le", "ma", "me", "mi", "mr", "ms", "my", "no", "of", "oh", "ok", "on", "or",
+        "pa", "pt", "so", "to", "up", "us", "we",
+    )
+)  # fmt: skip
+_LEVEL = re.compile(r"\s(?:levels?|toxicity|carbonate|salts?|mg|\d)")
+_FOLLOWS = re.compile(r"(?P<own>['’]s\b)|\s(?P<v>[a-z]{2,12})\b")
+_LINE_END = re.compile(r"[ \t]*[.,!]?[ \t]*(?:\r|\n|$)")
 _LAST_FOUR = re.compile(r"\b(?:ssn|ss|social|last\s*(?:four|4)|ending|ends)\b[^\d\n]{0,40}$|[x*#]{2}[- ]$")
 _SHORT_LABEL = re.compile(r"(?:\b(?:mrn|mr|id|no|number|record|account|acct|member|chart|room|ext)\b[.:#\s]*|#\s?)$")
 
@@ -77,8 +89,8 @@ class Known:
     """
 
     __slots__ = (
-        "_births", "_fuzzy", "_initials", "_parts", "_phrases", "_short", "_ssn_tails", "_typos", "numbers",
-        "offset_days", "sex", "subject_id", "tokens",
+        "_births", "_fuzzy", "_initials", "_parts", "_phrases", "_short", "_ssn_tails", "_typos",
+        "numbers", "offset_days", "sex", "subject_id", "tokens",
     )  # fmt: skip
 
     def __init__(
@@ -93,6 +105,7 @@ class Known:
         self._short: dict[str, str] = {}
         self._ssn_tails: set[str] = set()
         self._typos: dict[str, Part | None] = {}
+        self._initials = Initials()
         births: list[str] = []
         for category, part, value in identifiers:
             if not value:
@@ -114,9 +127,7 @@ class Known:
         self._fuzzy = [
             token for token, part in self._parts.items() if len(token) >= 6 and not part.weak and token not in guard()
         ]
-        given = {t[0] for t, p in self._parts.items() if p.category == "PATIENT" and not p.family}
-        family = {t[0] for t, p in self._parts.items() if p.category == "PATIENT" and p.family}
-        self._initials = frozenset(g + f for g in given for f in family)
+        self._initials.settle()
 
     # Compiling
 
@@ -128,6 +139,8 @@ class Known:
         kept = [word for word in words if word not in _SUFFIXES] or words
         if not kept:
             return
+        if category == "PATIENT":
+            self._initials.note(part, kept, turned="," in value or "^" in value)
         if part == "full":
             turned = "," in value or "^" in value
             families = 0 if turned else len(kept) - 1
@@ -299,11 +312,7 @@ class Known:
                     if hit is not None and index > done:
                         left, right = self._grow(text, words, names, index, done)
                         yield self._span(text, words, left, right, hit, 0.9)
-                elif (
-                    word in self._initials
-                    and text[start : start + 2].isupper()
-                    and _INITIALS.search(folded, max(0, start - 14), start)
-                ):
+                elif 1 < len(word) < 4 and self._initials.meant(text, folded, start, start + len(word)):
                     yield PhiSpan(start, start + len(word), "PATIENT", NAME, 0.9)
                 continue
             if index <= done:
@@ -369,7 +378,14 @@ class Known:
                     if part.weak and not cased and (part.family != (step > 0) or part.category != seed.category):
                         break
                     left, right, bridge = min(left, at), max(right, at), 0
-                elif len(word) == 1 and cased and not (step > 0 and word in "ia"):
+                elif word in _GENERATIONS and cased and step > 0:
+                    right = at
+                    break
+                elif (
+                    len(word) == 1
+                    and cased
+                    and not (step > 0 and word in "ia" and text[match.end() : match.end() + 1] != ".")
+                ):
                     bridge += 1
                     if step > 0 or word != "i":
                         left, right = min(left, at), max(right, at)
@@ -396,11 +412,17 @@ class Known:
             return False
         if right > left:
             return True
-        if end - start < 3:
+        word = names[left]
+        if end - start < 3 and (word in _FUNCTION or _LEVEL.match(folded, end)):
             return False
         if text[start:end].isupper():
             return False
-        return not _SENTENCE.search(text[max(0, start - 6) : start])
+        if not _SENTENCE.search(text[max(0, start - 6) : start]):
+            return True
+        # `Will has been well` is a name, `Will follow` is not; and one who signs stands alone on a line.
+        following = _FOLLOWS.match(folded, end)
+        alone = text[start - 1 : start] in ("", "\n", "\r") and _LINE_END.match(text, end)
+        return bool(alone) or (following is not None and (following["own"] is not None or following["v"] in verbs()))
 
     def _span(self, text: str, words: list[re.Match[str]], left: int, right: int, part: Part, score: float) -> PhiSpan:
         start, end = words[left].start(), words[right].end()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from mayo_data.phi import name_cues as cue
 from mayo_data.phi.places import UPPER
-from mayo_data.phi.words import Words, common, eponyms, family_names, fold, given_names, guard, place_names
+from mayo_data.phi.words import Words, common, eponyms, family_names, fold, given_names, guard, place_names, verbs
 from mayo_data.types import PhiSpan
 
 _DOSE = re.compile(r"\d[\d.,\-]{0,20}\s?(?:mg|mcg|g|ml|units?)?\s?$", re.IGNORECASE)
@@ -53,7 +53,7 @@ def _take(text: str, start: int, end: int, *, titled: bool = False, lower: bool 
             elif first:
                 if token in guard():
                     break
-            elif token in common() or (word[0].islower() and token in guard()):
+            elif token in common() or token in verbs() or (word[0].islower() and token in guard()):
                 break
         elif first and not titled and text[match.end() : match.end() + 1] != ".":
             break
@@ -65,6 +65,9 @@ def _take(text: str, start: int, end: int, *, titled: bool = False, lower: bool 
     if count == 1 and len(name) < 5 and name.isupper() and not titled and not shouting:
         return start  # an abbreviation
     return start if len(name) < 2 else last
+
+
+_HL7_CODES = frozenset(["h", "b", "m", "ph", "cp", "fx", "prn", "wpn", "net", "internet", "usa", "mr", "l"])
 
 
 def find(text: str, words: Words) -> list[PhiSpan]:
@@ -94,7 +97,7 @@ def find(text: str, words: Words) -> list[PhiSpan]:
             line = text[text.rfind("\n", 0, match.start()) + 1 :][:3]
             if (
                 line in ("PID", "NK1", "PV1", "GT1", "IN1") or parts[1] in given_names() or parts[0] in family_names()
-            ) and parts[0] not in guard():
+            ) and not (parts[0] in guard() or parts[1] in _HL7_CODES):
                 spans.append(PhiSpan(*match.span("v"), "PATIENT" if line == "PID" else "STAFF", "patterns.hl7", 0.8))
     spans += _by_list(text, words)
     # The possessive stays in the text.
@@ -135,6 +138,8 @@ def _by_title(text: str, words: Words) -> Iterator[PhiSpan]:
             continue
         lower = hard and text[start].islower()
         end = _take(text, start, name.end(), titled=hard, lower=lower, most=1 if lower else 4)
+        if lower and end > start:
+            end = _lower_family(text, words.folded[start:end], end)
         if lower and fold(text[start:end]) in guard():
             continue
         if end <= start or (
@@ -159,6 +164,19 @@ def _by_title(text: str, words: Words) -> Iterator[PhiSpan]:
                 if end <= start:
                     break
                 yield PhiSpan(start, end, category, "patterns.name.title", 0.75)
+
+
+def _lower_family(text: str, given: str, end: int) -> int:
+    """Take the family name that follows a given name in lower case: `dr. john smith`."""
+    following = cue.PIECE.match(text, end + 1)
+    if following is None or text[end : end + 1] != " ":
+        return end
+    token = fold(following.group())
+    if token in cue.STOP or token in verbs():
+        return end
+    if given in given_names():
+        return following.end() if token in family_names() or token not in common() else end
+    return following.end() if token in family_names() and token not in guard() else end
 
 
 def _by_label(text: str, words: Words) -> Iterator[PhiSpan]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
-from mayo_data.phi import names, places, when
+from mayo_data.phi import forms, names, places, when
 from mayo_data.phi.words import LETTERS, Words, guard
 from mayo_data.types import PhiSpan
 
@@ -63,7 +63,7 @@ _FIRM = {
     "|visit number|bank account|credit card|card number|statement number|hospital account",
     "HEALTHPLAN": "member id|member number|member|subscriber|subscriber id|policy|policy number|group number|group no|plan id"
     "|insurance id|medicare|medicaid|medicare number|medicaid id|mbi|hicn|beneficiary|beneficiary id|rxgrp|rx group|rxbin"
-    "|rx bin|pcn|health plan|insurance number|certificate of coverage|tricare|dod id|mco id|cin|plan number",
+    "|rx bin|grp|grp no|pcn|health plan|insurance number|certificate of coverage|tricare|dod id|mco id|cin|plan number",
     "LICENSE": "license|licence|lic|npi|dea|dea number|driver's license|drivers license|driver license|driver's licence|dl|upin"
     "|state license|medical license|license number|certification number|passport|passport number|cdl|registration number",
     "VEHICLE": "license plate|licence plate|plate|plates|plate number|tag number|vin|vehicle identification|vehicle tag|parking tag"
@@ -247,13 +247,22 @@ def _in_years(match: re.Match[str], folded: str) -> bool:
 
 
 def _old_enough(match: re.Match[str], folded: str) -> bool:
-    """`92F with` is a woman, `98 F` a temperature."""
-    if _SEXED.match(folded, match.end()) is None:
-        return False
+    """`92F with` is a woman, `98 F` a temperature; `92 M` is a man."""
+    at = match.end()
     before = folded[max(0, match.start() - 14) : match.start()]
-    return not re.search(r"(?:temp\w*|tmax|t)[\s:]*(?:of\s)?$|[.,/]$", before)
+    if re.search(r"(?:temp\w*|tmax|t)[\s:]*(?:of\s)?$|[.,/]$", before):
+        return False
+    if _SEXED.match(folded, at) is not None:
+        return True
+    if folded[at : at + 1] == "m":
+        return _NEXT_FIELD.match(folded, at + 1) is not None
+    return folded[at : at + 1] == "f" and (
+        ((match["v"] < "95" or match["v"] > "99") and _NEXT_FIELD.match(folded, at + 1) is not None)
+        or re.match(r"f(?:\s?[|,;]|\sf/u|\n)", folded[at : at + 5]) is not None
+    )
 
 
+_NEXT_FIELD = re.compile(r"(?=[\s|,;.)/-])(?!\s?(?:p\s?\d|hr\b|bp\b|rr\b|to\s\d|at\s\d|/))")
 _N90 = r"(?P<v>9\d|1[01]\d)"
 _ROOM = r"(?P<v>[a-z]{0,2}-?\d{1,4}[a-z]?(?:[-^/]\d{1,4}[a-z]?){0,2}(?:\^[a-z\d])?|[a-h](?=[\s,.;)]|$))"
 
@@ -268,9 +277,9 @@ NUMBERS: list[Rule] = [
     Rule("phone.seven", "PHONE", re.compile(
         rf"{_PHONE_LABEL}[^\n]{{0,40}}?(?<![\d-])(?P<v>\d{{3}}[-.]\d{{4}})(?![\d-])"), _PHONE_WORDS, 0.8),
     Rule("pager", "PHONE", re.compile(
-        r"(?<![a-z])(?:pager|beeper|pgr|pager number|ext|extension|extn|vocera|voicemail|ascom|spectralink|pg|bpr)(?![a-z])"
-        r"[\s.:#(=-]{0,4}(?:is\s|no\.?\s|number\s|at\s)?(?P<v>\d[\d-]{2,9})(?![\d/])"),
-        frozenset(["pager", "beeper", "pgr", "ext", "extension", "extn", "vocera", "voicemail", "ascom", "spectralink", "pg", "bpr"]), 0.85),
+        r"(?<![a-z])(?:pager|beeper|pgr|pager number|paged?|ext|extension|extn|vocera|voicemail|ascom|spectralink|pg|bpr)(?![a-z])"
+        r"[\s.:#(=-]{0,4}(?:is\s|no\.?\s|number\s|at\s)?(?P<v>\d[\d-]{2,9})(?![\d/]|\s?(?:of|times|x\b|mg|ml|min|hours))"),
+        frozenset(["pager", "page", "paged", "beeper", "pgr", "ext", "extension", "extn", "vocera", "voicemail", "ascom", "spectralink", "pg", "bpr"]), 0.85),
     Rule("extension", "PHONE", re.compile(r"(?<![\w.])(?P<v>x\s?\d-?\d{3,4})(?![\w.-])"), frozenset("x"), 0.7),
     Rule("ssn", "SSN", re.compile(r"\d(?<![\d-]\d)\d{2}([- ])\d{2}\1\d{4}(?![\d-])"), score=0.95, check=_ssn_label, shapes=("99-99-9999", "99 99 9999")),
     Rule("ssn.label", "SSN", re.compile(
@@ -306,8 +315,8 @@ Rule("age.birthday", "AGE90", re.compile(rf"(?<![\d.,/-]){_N90}(?:st|nd|rd|th)\s
         r"(?<![\w:])(?:(?:[\da-f]{1,4}:){7}[\da-f]{1,4}|(?:[\da-f]{1,4}:){2,6}(?::[\da-f]{1,4}){1,5}|[\da-f]{1,4}::(?:[\da-f]{1,4}:){0,5}[\da-f]{1,4})(?![\w:])"), score=0.9, shapes=("::", "999:")),
     Rule("mac", "IP", re.compile(r"(?<![\w:-])[\da-f]{2}([:-])(?:[\da-f]{2}\1){4}[\da-f]{2}(?![\w:-])"), score=0.9, shapes=(":9", "-9")),
     Rule("room", "ROOM", re.compile(
-        rf"(?<![a-z])(?:room|rm|bed|bay|cubicle|cube|rooms|beds|pod|isolette|crib|stretcher|slot|stall|chair|cell|locker|gurney)(?![a-z])\s?(?:number|no\.?|#|:|is)?[\s#:]{{0,2}}{_ROOM}(?![\w%]|\s?(?:times|x\s?\d|days|hours|weeks))"),
-        frozenset(["room", "rm", "bed", "bay", "cubicle", "cube", "rooms", "beds", "pod", "isolette", "crib", "stretcher", "slot", "stall"]), 0.75),
+        rf"(?<![a-z])(?<!of\s)(?:room|rm|bed|bay|cubicle|cube|rooms|isolette|crib|stretcher|slot|stall|chair|cell|locker|gurney)(?![a-z])\s?(?:number|no\.?|#|:|is)?[\s#:]{{0,2}}{_ROOM}(?![\w%]|\s?(?:times|x\s?\d|days|hours|weeks|h\b|degrees|deg|min|air))"),
+        frozenset(["room", "rm", "bed", "bay", "cubicle", "cube", "rooms", "isolette", "crib", "stretcher", "slot", "stall"]), 0.75),
     Rule("room.ward", "ROOM", re.compile(
         r"(?<![a-z])(?:unit|ward|floor|icu|micu|sicu|ccu|nicu|picu|pacu|tower|wing|station)\s(?:#\s?)?(?P<v>\d{1,4}[a-z]?(?:-\d{1,4}[a-z]?)?|[a-z]-?\d{1,4}[a-z]?)(?![\w.%/]|\s?(?:times|units|ml|mg|days|hours|prbc))"),
         frozenset(["unit", "ward", "floor", "icu", "micu", "sicu", "ccu", "nicu", "picu", "pacu", "tower", "wing", "station"]), 0.65),
@@ -503,6 +512,7 @@ def find(text: str, folded: str, kept: Collection[str] = ()) -> list[PhiSpan]:
         spans += _urls(folded)
     if "/" in text or ":" in text:
         spans += _initials(text)
+    spans += forms.find(text, words)
     spans += when.find(text, words, "YEAR" in kept)
     spans += places.find(text, words, kept)
     spans += names.find(text, words)

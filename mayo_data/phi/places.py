@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterator
 from functools import cache
 
-from mayo_data.phi.words import Words, common, fold, generic_places, guard, place_names
+from mayo_data.phi.words import Words, common, fold, generic_places, guard, place_names, verbs
 from mayo_data.types import PhiSpan
 
 UPPER = "A-ZÀ-ÖØ-ÞĀĂĄĆČĎĐĒĖĘĚĞĠĢĪĮİĶĹĻĽŁŃŅŇŌŐŒŔŘŚŞŠŤŪŮŰŲŹŻŽ"
@@ -204,7 +204,7 @@ _HOSPITAL_CUE = re.compile(
     r"|done\sat|records\sfrom|sent\sto|outside\shospital|osh|surgery\sat|clinic|brought\s(?:to|from)|delivered\sat|born\sat|resident\s(?:of|at)|followed\sat|lab|agency|snf|rehab\sat)[\s:]{1,3}(?:the\s)?"
 )  # fmt: skip
 _BEFORE = re.compile(
-    rf"(?:(?:{_CAP}|St\.|Mt\.|Ft\.|\d{{1,3}}(?:st|nd|rd|th)|&)(?:\s(?:of|and|for|the|at|de|la|del|&)(?:\s(?:the))?)?[ -]){{1,6}}$"
+    rf"(?:(?:{_CAP}|St\.|Mt\.|Ft\.|\d{{1,3}}(?:st|nd|rd|th)|&)(?:\s(?:of|and|for|the|de|la|del|&)(?:\s(?:the))?)?[ -]){{1,6}}$"
 )
 _AFTER_OF = re.compile(rf"\s(?:of|at)\s(?:the\s)?{_CAP}(?:[ -]{_CAP}){{0,2}}")
 _CITY_CUES = _first(_CITY_CUE) | {"lives", "lived", "living", "resides", "resided", "residing"}
@@ -381,6 +381,12 @@ def _is_street(match: re.Match[str], text: str) -> bool:
 
 def _tail(text: str, start: int, end: int) -> tuple[int, int]:
     """Cut words that name no place off the left."""
+    begin = start
+    if text[max(0, start - 20) : end + 20].isupper():  # capitals say nothing here: the name begins after a verb
+        for shouted in re.finditer(r"[^\W\d_]+\s*", text[start:end]):
+            token = fold(shouted.group().strip())
+            if token in verbs() or (token in _STOP and token not in ("of", "the", "and", "for")):
+                start = begin + shouted.end()
     while start < end:
         word = re.match(r"[^\s-]+[\s-]*", text[start:end])
         if word is None:

@@ -7,7 +7,7 @@ file says `extends = "expert_determination"` and overrides single lines.
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,8 @@ import orjson
 from mayo_data import assets
 from mayo_data.errors import ConfigError
 from mayo_data.keys import fingerprint
+from mayo_data.phi import rules
+from mayo_data.phi.elements import EXPORTED, elements, explained
 
 PRESETS = ("expert_determination", "safe_harbor", "limited_data_set")
 
@@ -33,11 +35,13 @@ SMALL_ZIP3 = frozenset(
 _LINES: dict[str, Any] = {
     "name": str, "legal": str, "version": int, "dates": {"method": str, "max_days": int}, "ages": {"top": int},
     "zip": {"method": str}, "codes": {"admit": list}, "text": {"replace": str}, "ids": {"method": str},
-    "elements": None,
+    "extensions": {"admit": list}, "references": {"own": list}, "elements": None, "identifiers": None, "rules": None,
+    "source": str,
+    "actions": dict.fromkeys(sorted(EXPORTED), str),
 }  # fmt: skip
 _ACTIONS = frozenset(
-    """id subject encounter medication birth_date zip3 state extensions items attachment code number boolean date time
-    samples label canonical text concept coding quantity age""".split()  # noqa: SIM905
+    """id subject encounter medication birth_date zip3 state country extensions items attachment code number boolean
+    date time samples label canonical text concept coding quantity age drop""".split()  # noqa: SIM905
 )
 
 
@@ -56,6 +60,11 @@ class PhiPolicy:
         admit: URIs of site-local code systems that carry no PHI; a trailing `*` admits a prefix.
         replace: What becomes of PHI in free text: `surrogate` or `tag`.
         ids: `keyed` or `random`.
+        extensions: URLs of further extensions whose values are kept, by type; a trailing `*` admits a prefix.
+        bases: Base URLs of the site's own servers: an absolute reference to any other is foreign.
+        identifiers: What becomes of each of the 18 identifiers of 45 CFR 164.514(b)(2)(i), by letter.
+        rules: Rules by FHIRPath that come before the elements: see `mayo_data.phi.rules`.
+        model: What reads free text beside patterns and records: `default`, `none`, or a model's path.
 
     >>> load("safe_harbor").dates
     'year'
@@ -71,6 +80,11 @@ class PhiPolicy:
     admit: tuple[str, ...]
     replace: Literal["surrogate", "tag"]
     ids: Literal["keyed", "random"]
+    extensions: tuple[str, ...] = ()
+    bases: tuple[str, ...] = ()
+    identifiers: dict[str, dict[str, str]] = field(default_factory=dict)
+    rules: tuple[dict[str, Any], ...] = ()
+    model: str = "default"
 
     @property
     def fingerprint(self) -> str:
@@ -79,12 +93,13 @@ class PhiPolicy:
         return fingerprint(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode())
 
 
-def load(name: str, *, admit: tuple[str, ...] = ()) -> PhiPolicy:
+def load(name: str, *, admit: tuple[str, ...] = (), model: str = "default") -> PhiPolicy:
     """Load a preset by name, or a site's policy by path.
 
     Args:
         name: One of `PRESETS`, or the path of a TOML file.
         admit: Further code systems to admit, from the pipeline file.
+        model: What reads free text, from the pipeline file: `default`, `none`, or a model's path.
 
     Raises:
         ConfigError: No such policy, or a line of it makes no sense.
@@ -102,6 +117,11 @@ def load(name: str, *, admit: tuple[str, ...] = ()) -> PhiPolicy:
             admit=tuple(dict.fromkeys([*body["codes"].get("admit", []), *admit])),
             replace=_one_of(body["text"]["replace"], ("surrogate", "tag"), "text.replace"),
             ids=_one_of(body["ids"]["method"], ("keyed", "random"), "ids.method"),
+            extensions=tuple(body.get("extensions", {}).get("admit", [])),
+            bases=tuple(body.get("references", {}).get("own", [])),
+            identifiers=body.get("identifiers", {}),
+            rules=tuple(body.get("rules", [])),
+            model=model,
         )
     except KeyError as error:
         raise ConfigError(f"policy {Path(name).name}: {error} is missing", hint="compare it with a preset") from error
@@ -110,10 +130,13 @@ def load(name: str, *, admit: tuple[str, ...] = ()) -> PhiPolicy:
 def _read(name: str, depth: int = 0) -> dict[str, Any]:
     if name in PRESETS:
         body = dict(assets.toml("schemas", "phi", "policies", f"{name}.toml"))
-        body["elements"] = assets.toml("schemas", "phi", f"{body['elements']}.toml")
+        named = assets.toml("schemas", "phi", f"{body['elements']}.toml")
+        whole = {**named, "by_type": assets.toml("schemas", "phi", "by_type.toml")}
+        body["elements"] = _turned(whole, body.get("actions", {}))
         return body
     try:
-        own = tomllib.loads(Path(name).read_text(encoding="utf-8"))
+        text = Path(name).read_text(encoding="utf-8")
+        own = tomllib.loads(text)
     except OSError as error:
         raise ConfigError(
             f"no policy {name!r}", hint=f"use one of {', '.join(PRESETS)}, or the path of a file"
@@ -124,10 +147,37 @@ def _read(name: str, depth: int = 0) -> dict[str, Any]:
     if not isinstance(extends, str) or depth > 3:
         raise ConfigError(f"policy {Path(name).name} lacks extends", hint=f"extends = one of {', '.join(PRESETS)}")
     base = extends if extends in PRESETS else str(Path(name).parent / extends)
-    merged = _merge(_read(base, depth + 1), own)
+    whole = _read(base, depth + 1)
     _check_lines(own, _LINES, "")
-    _check_elements(own.get("elements", {}), merged["elements"])
+    for verb, new in own.get("actions", {}).items():
+        if verb not in EXPORTED or new != "drop":
+            raise ConfigError(f"policy: actions.{verb} can only be drop", hint=f"known: {', '.join(sorted(EXPORTED))}")
+    whole["elements"] = _turned(whole["elements"], own.get("actions", {}))
+    if not isinstance(own.get("rules", []), list) or not all(isinstance(rule, dict) for rule in own.get("rules", [])):
+        raise ConfigError("policy: rules is a list of tables")
+    rules.check(own.get("rules", []))
+    merged = _merge(whole, own)
+    try:
+        _check_elements(own.get("elements", {}), merged["elements"], whole["elements"])
+    except ConfigError as error:
+        raise ConfigError(f"{error}{_line(text, str(error))}", hint=error.hint) from None
     return merged
+
+
+def _turned(tree: Any, verbs: dict[str, str]) -> Any:
+    """Let all elements with an action of which only FHIR out has a use be dropped instead."""
+    if isinstance(tree, dict):
+        return {name: _turned(inner, verbs) for name, inner in tree.items()} if verbs else tree
+    if isinstance(tree, str) and (said := tree.partition(" "))[0] in verbs:
+        return f"{verbs[said[0]]} {said[2]}".strip()
+    return tree
+
+
+def _line(text: str, said: str) -> str:
+    """Where in the file the element of a message stands, as far as its last name tells."""
+    name = said.split(" ")[1].rpartition(".")[2]
+    lines = [number for number, line in enumerate(text.splitlines(), 1) if name in line.split("=")[0]]
+    return f" (line {lines[-1]})" if lines else ""
 
 
 def _check_lines(own: dict[str, Any], known: dict[str, Any], where: str) -> None:
@@ -140,20 +190,27 @@ def _check_lines(own: dict[str, Any], known: dict[str, Any], where: str) -> None
             _check_lines(value, wanted, f"{where}{name}.")
         elif wanted is not None and type(value) is not wanted:
             raise ConfigError(f"policy: {where}{name} has the wrong type")
-    if not all(isinstance(uri, str) for uri in own.get("admit", [])):
-        raise ConfigError("policy: codes.admit lists URIs")
+    for name in ("admit", "own"):
+        if not all(isinstance(uri, str) for uri in own.get(name, [])):
+            raise ConfigError(f"policy: {where}{name} lists URIs")
 
 
-def _check_elements(own: Any, merged: dict[str, Any]) -> None:
-    types = {*assets.toml("schemas", "fhir", "resource_types.toml")["types"], "datatypes"}
-    actions = {*_ACTIONS, *merged["datatypes"]}
-    drops = {f"drop {category}" for category in assets.toml("schemas", "phi", "categories.toml")}
+def _check_elements(own: Any, merged: dict[str, Any], base: dict[str, Any] | None = None) -> None:
+    types = {*assets.toml("schemas", "fhir", "resource_types.toml")["types"], "datatypes", "by_type"}
+    categories = assets.toml("schemas", "phi", "categories.toml")
+    verbs = {f"{verb} {category}" for category in categories for verb in ("drop", *EXPORTED)}
+    actions = {*_ACTIONS, *verbs, *merged["datatypes"]}
 
-    def check(tree: Any, where: str) -> None:
+    def check(tree: Any, where: str, shape: str | None, before: Any) -> None:
         if isinstance(tree, dict):
             for name, inner in tree.items():
-                check(inner, f"{where}.{name}")
-        elif tree not in ({"any"} if where.endswith("[x]") else actions | drops):
+                at = f"{where}.{name}"
+                known = before.get(name) if isinstance(before, dict) else None
+                element = elements(shape).get(name) if shape else None
+                if shape and element is None and known is None and not name.endswith("[x]"):
+                    raise ConfigError(f"policy: {at} is no element of FHIR R4", hint="policy explain lists them")
+                check(inner, at, element.type if element else None, known)
+        elif tree not in ({"any"} if where.endswith("[x]") else actions):
             raise ConfigError(
                 f"policy: {where} has no such action",
                 hint="see the head of schemas/phi/elements.toml; to drop: drop CATEGORY",
@@ -164,7 +221,61 @@ def _check_elements(own: Any, merged: dict[str, Any]) -> None:
     for kind, tree in own.items():
         if kind not in types:
             raise ConfigError(f"policy: elements.{kind} is no resource type of FHIR R4")
-        check(tree, f"elements.{kind}")
+        if kind == "by_type":
+            _check_by_type(tree, actions)
+        else:
+            check(tree, f"elements.{kind}", None if kind == "datatypes" else kind, (base or merged).get(kind))
+
+
+def _check_by_type(tree: dict[str, Any], actions: set[str]) -> None:
+    for name, inner in tree.items():
+        if name not in ("type", "text", "subject") or not isinstance(inner, dict):
+            raise ConfigError(f"policy: elements.by_type.{name} is no table of by_type", hint="type, text or subject")
+        for key, value in inner.items():
+            if name == "type" and value not in actions:
+                raise ConfigError(f"policy: elements.by_type.type.{key} has no such action")
+            if name != "type" and not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
+                raise ConfigError(f"policy: elements.by_type.{name}.{key} lists names")
+
+
+def identifiers(found: PhiPolicy) -> list[dict[str, str]]:
+    """Return what a policy does with the 18 identifiers of 45 CFR 164.514(b)(2)(i): letter, identifier, method, ...
+
+    >>> len(identifiers(load("safe_harbor")))
+    18
+    """
+    named = assets.toml("schemas", "phi", "hipaa.toml")
+    empty = {"method": "", "elements": "", "note": ""}
+    return [
+        {"letter": letter, "identifier": name, **empty, **found.identifiers.get(letter, {})}
+        for letter, name in named.items()
+    ]
+
+
+def compare(first: PhiPolicy, second: PhiPolicy) -> list[tuple[str, str, str]]:
+    """Return what two policies do differently: (what, first, second), methods before elements.
+
+    >>> compare(load("safe_harbor"), load("limited_data_set"))[0]
+    ('dates', 'year', 'keep')
+    """
+    found = []
+    for name in ("dates", "max_days", "top_age", "zip_method", "admit", "replace", "ids", "extensions", "bases"):
+        one, other = getattr(first, name), getattr(second, name)
+        if one != other:
+            found.append((name, _said(one), _said(other)))
+    if first.rules != second.rules:
+        found.append(("rules", f"{len(first.rules)} rules", f"{len(second.rules)} rules"))
+    for kind in assets.toml("schemas", "fhir", "resource_types.toml")["types"]:
+        one = {line.path: line.action for line in explained(first.elements, kind)}
+        other = {line.path: line.action for line in explained(second.elements, kind)}
+        for path in dict.fromkeys([*one, *other]):
+            if one.get(path) != other.get(path):
+                found.append((path, one.get(path, "drop"), other.get(path, "drop")))
+    return found
+
+
+def _said(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

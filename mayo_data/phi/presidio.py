@@ -11,13 +11,15 @@ from typing import Any
 from presidio_analyzer import EntityRecognizer, RecognizerResult
 
 from mayo_data.phi import patterns
+from mayo_data.phi.detector import Detector, echo, names
 from mayo_data.phi.known import Known
+from mayo_data.phi.model import load
 from mayo_data.phi.spans import families, merge
 from mayo_data.phi.words import fold, visible
 from mayo_data.types import Identifier, PhiSpan
 
 _FROM_PRESIDIO = {
-    "PERSON": "PATIENT", "PHONE_NUMBER": "PHONE", "EMAIL_ADDRESS": "EMAIL", "IP_ADDRESS": "IP",
+    "PERSON": "PERSON", "PHONE_NUMBER": "PHONE", "EMAIL_ADDRESS": "EMAIL", "IP_ADDRESS": "IP",
     "MAC_ADDRESS": "IP", "US_SSN": "SSN", "DATE_TIME": "DATE", "LOCATION": "CITY",
     "US_DRIVER_LICENSE": "LICENSE", "US_PASSPORT": "LICENSE", "MEDICAL_LICENSE": "LICENSE",
     "US_NPI": "LICENSE", "US_MBI": "HEALTHPLAN", "CREDIT_CARD": "ACCOUNT", "IBAN_CODE": "ACCOUNT",
@@ -53,7 +55,13 @@ class _Ours(EntityRecognizer):  # type: ignore[misc]  # Presidio ships no types
     def load(self) -> None:
         """Nothing to load."""
 
-    def _spans(self, text: str, folded: str) -> Iterable[PhiSpan]:
+    def found_in(self, text: str, folded: str) -> Iterable[PhiSpan]:
+        """Return what is found in a text without invisible characters.
+
+        Args:
+            text: The text.
+            folded: `fold(text)`.
+        """
         raise NotImplementedError
 
     def analyze(self, text: str, entities: list[str], nlp_artifacts: Any = None) -> list[RecognizerResult]:
@@ -65,7 +73,7 @@ class _Ours(EntityRecognizer):  # type: ignore[misc]  # Presidio ships no types
             nlp_artifacts: Not needed.
         """
         clean, offsets = visible(text)
-        found = self._spans(clean, fold(clean))
+        found = self.found_in(clean, fold(clean))
         if offsets is not None:
             found = [s._replace(start=offsets[s.start], end=offsets[s.end - 1] + 1) for s in found]
         return _results(found, text, entities, self.id)
@@ -84,7 +92,8 @@ class PatternsRecognizer(_Ours):
     def __init__(self, language: str = "en") -> None:
         super().__init__("PatternsRecognizer", language)
 
-    def _spans(self, text: str, folded: str) -> Iterable[PhiSpan]:
+    def found_in(self, text: str, folded: str) -> Iterable[PhiSpan]:
+        """Return what is found."""
         return patterns.find(text, folded, ("YEAR", "STATE", "COUNTRY"))
 
 
@@ -104,8 +113,78 @@ class KnownIdentifierRecognizer(_Ours):
         self._known = Known(identifiers, 0, 0)
         super().__init__("KnownIdentifierRecognizer", language)
 
-    def _spans(self, text: str, folded: str) -> Iterable[PhiSpan]:
+    def found_in(self, text: str, folded: str) -> Iterable[PhiSpan]:
+        """Return what is found."""
         return self._known.find(text, folded)
+
+
+class ModelEntityRecognizer(_Ours):
+    """The trained model, for a stock `AnalyzerEngine`.
+
+    Args:
+        model: `default` for the shipped model, else the folder or package name of a spaCy pipeline.
+        language: The language under which Presidio lists it.
+
+    >>> [r.entity_type for r in ModelEntityRecognizer().analyze("Seen by Dr. Ilse Brandt.", ["PERSON"])]
+    ['PERSON']
+    """
+
+    def __init__(self, model: str = "default", language: str = "en") -> None:
+        self._model = load(model)
+        super().__init__("ModelEntityRecognizer", language)
+
+    def found_in(self, text: str, folded: str) -> Iterable[PhiSpan]:
+        """Return what is found."""
+        return self._model.readings([text])[0].spans
+
+
+class ConsistencyRecognizer(_Ours):
+    """A name that another recognizer found for sure, found everywhere in the document, for a stock `AnalyzerEngine`.
+
+    Args:
+        recognizers: Whose names count; the patterns and the trained model by default.
+        language: The language under which Presidio lists it.
+
+    >>> text = "Seen by Dr. Zorblat. Plan as above. Zorblat"
+    >>> found = ConsistencyRecognizer([PatternsRecognizer()]).analyze(text, [])
+    >>> [text[r.start : r.end] for r in found]
+    ['Zorblat', 'Zorblat']
+    """
+
+    def __init__(self, recognizers: Sequence[_Ours] | None = None, language: str = "en") -> None:
+        self._of = tuple(recognizers) if recognizers is not None else (PatternsRecognizer(), ModelEntityRecognizer())
+        super().__init__("ConsistencyRecognizer", language)
+
+    def found_in(self, text: str, folded: str) -> Iterable[PhiSpan]:
+        """Return what is found."""
+        found = [span for recognizer in self._of for span in recognizer.found_in(text, folded)]
+        return echo(text, folded, names(text, folded, found))
+
+
+class EnsembleRecognizer(_Ours):
+    """Everything together, as `mayo_data.Detector` finds it, the clinical guard included, for a stock `AnalyzerEngine`.
+
+    Presidio merges the results of recognizers by overlap and score alone, and none can take back what another found:
+    so the guard and the merge work inside, and this recognizer is best used by itself.
+
+    Args:
+        detector: What finds; a `Detector` with the default model otherwise.
+        known: What the record says of the subject.
+        language: The language under which Presidio lists it.
+
+    >>> text = "Dr. Brandt placed a Foley on 3/4/2021."
+    >>> [text[r.start : r.end] for r in EnsembleRecognizer().analyze(text, [])]
+    ['Brandt', '3/4/2021']
+    """
+
+    def __init__(self, detector: Detector | None = None, known: Known | None = None, language: str = "en") -> None:
+        self._detector = detector or Detector()
+        self._known = known or Known((), 0, 0)
+        super().__init__("EnsembleRecognizer", language)
+
+    def found_in(self, text: str, folded: str) -> Iterable[PhiSpan]:
+        """Return what is found."""
+        return self._detector.find(text, self._known)
 
 
 class FromPresidio:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +16,29 @@ import pyarrow as pa
 
 from mayo_data import assets, schema
 from mayo_data.keys import Secret, fingerprint
-from mayo_data.phi import fhir_dates
-from mayo_data.phi.actions import CHOICES, Actions, Memo, Raw, Reject, Subject, Value, encode, parse, parts
+from mayo_data.phi import ages, fhir_dates, rules
+from mayo_data.phi.actions import Actions, Memo, Raw, Value, encode, parse, parts
+from mayo_data.phi.elements import CHOICES, EXPORTED, by_type, elements, required_codes
+from mayo_data.phi.exported import MASK, Exported
 from mayo_data.phi.identifiers import reference_key
 from mayo_data.phi.policy import PhiPolicy
+from mayo_data.phi.pseudonyms import Pseudonyms
+from mayo_data.phi.subject import Reject, Subject
 from mayo_data.phi.text import Gazetteer, Known, TextScrubber, TextSettings
 from mayo_data.phi.vault import Person, Vault
 from mayo_data.stage import fate, tally
 from mayo_data.types import Json
 
-_VERSION = "1"
-_DEEPEST = 16  # levels of nested questionnaire items
+_VERSION = "2"
+_DEEPEST = 16  # levels of nested elements
 _PEOPLE = 2_000  # subjects kept ready to scrub with, a process
 _BEARING = frozenset(["text", "attachment", "annotation", "dosage", "items"])  # actions that may touch free text
 
 Walk = Callable[[dict[str, msgspec.Raw]], Any]
 Element = tuple[Memo | None, Raw, Raw]  # what is remembered of an element, its action on one value, and on a list
+
+_AGED = frozenset(["Observation", "Observation.component"])  # whose value may be an age
+_EXTENSION = {"url": "drop"}
 
 _LIST = ord("[")
 _objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw] | None]).decode
@@ -47,7 +53,8 @@ def text_scrubber(policy: PhiPolicy, secret: Secret, vault: Vault) -> TextScrubb
         dates="year" if policy.dates == "year" else "shift",
         keep=kept,
     )
-    return TextScrubber(settings, secret, Gazetteer(vault.directory()))
+    model = None if policy.model == "none" else policy.model
+    return TextScrubber(settings, secret, Gazetteer(vault.directory()), model=model)
 
 
 def detector(stage: Scrub) -> str:
@@ -65,6 +72,7 @@ class Scrub:
         vault_secret: Key of the vault; differs from `secret` in a Safe Harbor run only.
         vault: The vault's file.
         as_of: ISO date at which ages over the top age are judged, for whoever is alive.
+        whole: For FHIR out: every resource type and element, not only those of which events are made.
     """
 
     policy: PhiPolicy
@@ -72,6 +80,7 @@ class Scrub:
     vault_secret: Secret
     vault: Path
     as_of: str
+    whole: bool = False
     name: str = field(default="scrub", init=False)
     reads: str = field(default="raw", init=False)
     writes: str = field(default="scrubbed", init=False)
@@ -79,7 +88,8 @@ class Scrub:
     @property
     def fingerprint(self) -> str:
         """Digest of version, policy, key id and reference date."""
-        return fingerprint(self.name, _VERSION, self.policy.fingerprint, self.secret.key_id, self.as_of)
+        parts = (self.policy.fingerprint, self.secret.key_id, self.as_of, str(self.whole))
+        return fingerprint(self.name, _VERSION, *parts)
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Turn `raw` batches into `scrubbed` batches; each ends with one tally row."""
@@ -101,20 +111,26 @@ class _Scrubber:
         scrubber = text_scrubber(stage.policy, stage.secret, self._vault)
         self.detector = scrubber.fingerprint
         self._actions = Actions(stage.policy, stage.secret, scrubber, self._vault)
+        self._names = Pseudonyms(stage.secret, self._vault, self._actions.systems, stage.policy.bases)
+        self._exported = Exported(self._actions, self._names, stage.policy.extensions)
+        self._whole = stage.whole
+        self._rules = rules.applier(stage.policy.rules, stage.secret) if stage.policy.rules else None
         listed = assets.toml("schemas", "fhir", "resource_types.toml")
         self._types = {b'"%s"' % name.encode(): name for name in listed["types"]}
         self._directory = frozenset(listed["directory"])
-        self._trees = {
-            name: self._tree(spec, name)
-            for name, spec in stage.policy.elements.items()
-            if name != "datatypes" and isinstance(spec, dict)
-        }
+        self._named = {name: spec for name, spec in stage.policy.elements.items() if name in listed["types"]}
+        self._trees: dict[str, Walk] = {}
+        if not self._whole:
+            self._trees = {name: self._tree(spec, name, name) for name, spec in self._named.items()}
+        subjects = stage.policy.elements["by_type"]["subject"]
+        self._encounters = tuple(subjects["encounters"])
         self._subject_names = {
-            name: tuple(key for key, action in stage.policy.elements[name].items() if action == "subject")
-            for name in self._trees
+            name: tuple(key for key, action in self._named.get(name, {}).items() if action == "subject")
+            or tuple(key for key in subjects["elements"] if name not in self._directory and key in elements(name))
+            for name in listed["types"]
         }
         self._people: dict[str, Subject | None] = {}
-        self._references: dict[bytes, str] = {}
+        self._references: dict[bytes, str | None] = {}
 
     @classmethod
     def of(cls, stage: Scrub) -> _Scrubber:
@@ -137,7 +153,9 @@ class _Scrubber:
         versions: list[int | None] = [None] * rows
         decisions: list[list[dict[str, Any]] | None] = [None] * rows
         fates: list[str | None] = batch.column("fate").to_pylist()
-        paths: list[str | None] = [None] * rows
+        paths: list[str | None] = (
+            batch.column("fate_path").to_pylist() if "fate_path" in batch.schema.names else [None] * rows
+        )
         bodies: list[bytes | None] = batch.column("body").to_pylist()
         actions = self._actions
         for row, body in enumerate(bodies):
@@ -166,7 +184,8 @@ class _Scrubber:
             pa.array(fates, pa.string()), pa.array(paths, pa.string()),
         ]  # fmt: skip
         done = pa.RecordBatch.from_arrays(arrays, schema=out)
-        counts = actions.take()
+        counts = actions.take() + self._names.counts
+        self._names.counts.clear()
         return pa.concat_batches([done, tally(out, counts)]) if counts else done
 
     def _kind(self, resource: dict[str, msgspec.Raw]) -> str:
@@ -176,44 +195,56 @@ class _Scrubber:
             raise Reject("unknown_type" if raw[:1] == b'"' else "missing_type")
         return kind
 
-    def _one(self, resource: dict[str, msgspec.Raw], kind: str) -> tuple[Json, int, int]:
-        walk = self._trees.get(kind)
+    def _one(self, resource: dict[str, msgspec.Raw], kind: str) -> tuple[Json, int, int | None]:
+        walk = self._walk(kind)
         if walk is None:
             raise Reject("not_about_a_patient" if kind in self._directory else "type_not_in_policy")
         ident = _string(resource["id"]) if "id" in resource else None
         if not ident:
             raise Reject("missing_id", kind + ".id")
         actions = self._actions
-        actions.subject = subject = self._subject(resource, kind, ident)
-        actions.contained = bytes(resource["contained"]) if "contained" in resource else b""
         key = actions.key(kind, ident)
+        actions.subject = subject = self._subject(resource, kind, ident, key)
+        actions.contained = bytes(resource["contained"]) if "contained" in resource else b""
         try:
-            clean = walk(resource) or {}
+            if self._rules is not None:
+                resource = parts(encode(self._rules(parse(encode(resource)), subject.offset)))
+            clean = self._exported.binary(resource) if kind == "Binary" else walk(resource) or {}
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError) as error:
             raise Reject("wrong_shape", kind) from error
-        if "medicationReference" in clean:  # resolved: it stands where a coded medication would
-            clean["medicationCodeableConcept"] = clean.pop("medicationReference")
-        clean["resourceType"] = kind
-        clean["id"] = f"{key:016x}"
-        return clean, key, subject.subject_id
+        if "medicationReference" in clean and "reference" not in clean["medicationReference"]:
+            clean["medicationCodeableConcept"] = clean.pop("medicationReference")  # resolved
+        if kind == "Patient" and self._whole:
+            self._speak(clean, subject, ident, key)
+        else:
+            clean["id"] = f"{key:016x}"
+        return {"resourceType": kind, **clean}, key, None if subject.nobody else subject.subject_id
+
+    def _walk(self, kind: str) -> Walk | None:
+        """The compiled policy of a resource type, or None where it has none."""
+        if kind not in self._trees and self._whole and elements(kind):
+            self._trees[kind] = self._tree(self._named.get(kind, {}), kind, kind)
+        return self._trees.get(kind)
+
+    def _speak(self, clean: Json, subject: Subject, ident: str, key: int) -> None:
+        """Give a Patient the id to which references lead; another Patient of the same person refers to it."""
+        if subject.ref == "Patient/" + ident:
+            clean["id"] = str(subject.subject_id)
+        else:
+            clean["id"] = f"{key:016x}"
+            clean["link"] = [{"other": subject.reference, "type": "refer"}]
 
     # ── whose it is ───────────────────────────────────────────────────────────────────────────────
 
-    def _subject(self, resource: dict[str, msgspec.Raw], kind: str, ident: str) -> Subject:
-        if kind == "Patient":
-            ref = "Patient/" + ident
-        else:
-            names = self._subject_names[kind]
-            raw = next((bytes(resource[name]) for name in names if name in resource), None)
-            if raw is None:
-                raise Reject("not_about_a_patient" if kind == "Device" else "missing_subject", kind)
-            found = self._references.get(raw)
-            if found is None:
-                found = _reference(raw)
-                if found is None:
-                    raise Reject("missing_subject", f"{kind}.{names[0]}")
-                _roomy(self._references)[raw] = found
-            ref = found
+    def _subject(self, resource: dict[str, msgspec.Raw], kind: str, ident: str, key: int) -> Subject:
+        ref = "Patient/" + ident if kind == "Patient" else self._owner(resource, kind, ident)
+        if ref is None or not ref.startswith(("Patient/", "identifier:")):
+            if not self._whole and (ref is not None or kind == "Device"):
+                raise Reject("not_about_a_patient", kind)
+            if not self._whole:
+                raise Reject("missing_subject", kind)
+            offset = self._secret.offset_days(key, most=self._policy.max_days) if self._policy.dates == "shift" else 0
+            return Subject(key, offset, Known((), key, offset), None, nobody=True)
         if ref not in self._people:
             person = self._vault.person(ref)
             _roomy(self._people)[ref] = self._ready(person) if person is not None and person.known else None
@@ -222,13 +253,34 @@ class _Scrubber:
             raise Reject("unknown_subject", kind)
         return subject
 
+    def _owner(self, resource: dict[str, msgspec.Raw], kind: str, ident: str) -> str | None:
+        """Key of the patient whom a resource names, or whose encounter it names; else of what else it is about."""
+        ref = None
+        for name in self._subject_names[kind]:
+            if name in resource and (elements(kind)[name].repeats or bytes(resource[name])[:1] != b"["):
+                ref = self._key(bytes(resource[name]), "Patient")
+                if ref is not None and ref.startswith(("Patient/", "identifier:")):
+                    return ref
+        if kind == "Binary":
+            return self._vault.owner(f"Binary/{ident}") or ref
+        if kind not in self._directory:
+            for name in self._encounters:
+                if name in resource and (stay := self._key(bytes(resource[name]), "Encounter")) is not None:
+                    return self._vault.owner(stay) or ref
+        return ref
+
+    def _key(self, raw: bytes, hint: str) -> str | None:
+        if raw not in self._references:
+            _roomy(self._references)[raw] = _reference(raw, hint)
+        return self._references[raw]
+
     def _ready(self, person: Person) -> Subject:
         subject_id = self._secret.subject_id(person.ref)
         offset = (
             self._secret.offset_days(subject_id, most=self._policy.max_days) if self._policy.dates == "shift" else 0
         )
         known = Known(person.identifiers, subject_id, offset, person.sex)
-        return Subject(subject_id, offset, known, self._group_birth(person, offset))
+        return Subject(subject_id, offset, known, self._group_birth(person, offset), ref=person.ref)
 
     def _group_birth(self, person: Person, offset: int) -> str | None:
         """The birth year that stands for everyone over the top age (45 CFR 164.514(b)(2)(i)(C))."""
@@ -243,17 +295,30 @@ class _Scrubber:
 
     # ── the policy, compiled ──────────────────────────────────────────────────────────────────────
 
-    def _tree(self, spec: dict[str, Any], path: str) -> Walk:
-        """Compile an element tree into a walk over the parts of an object."""
-        known: dict[str, Element] = {"modifierExtension": self._refused(path + ".modifierExtension")}
-        for name, action in spec.items():
-            if isinstance(action, str) and action.startswith("drop "):
-                known[name] = self._dropped(f"phi/{action[5:]}/drop")
-            elif name.endswith("[x]"):
+    def _tree(self, spec: dict[str, Any], path: str, shape: str) -> Walk:
+        """Compile an element tree into a walk over the parts of an object.
+
+        Args:
+            spec: Element to action or tree.
+            path: Where it stands.
+            shape: FHIR type of the object; empty where FHIR R4 has no such element.
+        """
+        fhir = elements(shape)
+        refused = self._refused("modifier_extension", path + ".modifierExtension")
+        known: dict[str, Element] = {"modifierExtension": refused}
+        if "." not in path:
+            known["implicitRules"] = self._refused("implicit_rules", path + ".implicitRules")
+        for name, action in (by_type(self._policy.elements, shape, spec) if self._whole else spec).items():
+            if name in known or action == "drop" or (name == "id" and action != "id"):
+                continue
+            if name.endswith("[x]"):
                 for suffix, choice in CHOICES.items():
-                    known[name[:-3] + suffix] = self._element(choice, f"{path}.{name[:-3]}{suffix}")
+                    known[name[:-3] + suffix] = self._element(choice, f"{path}.{name[:-3]}{suffix}", shape)
             else:
-                known[name] = self._element(action, f"{path}.{name}")
+                known[name] = self._element(action, f"{path}.{name}", shape)
+        if self._whole and "contained" in fhir:
+            known["contained"] = self._contained(path + ".contained")
+        required = [name for name, one in fhir.items() if one.required] if self._whole else []
         actions = self._actions
 
         def walk(found: dict[str, msgspec.Raw]) -> Any:
@@ -281,9 +346,53 @@ class _Scrubber:
                 if clean is not None:
                     out[name] = clean
             actions.unnamed += unnamed
+            for name in required:
+                if name not in out and (name in found or "_" + name in found):
+                    one_or_many = [MASK] if fhir[name].repeats else MASK
+                    out["_" + name if fhir[name].primitive else name] = one_or_many
+                    actions.counts["elements/masked"] += 1
             return out or None
 
+        if path in _AGED:
+            return lambda found: self._grouped(walk(found), found)
         return walk
+
+    def _grouped(self, clean: Any, found: dict[str, msgspec.Raw]) -> Any:
+        code = found.get("code")
+        if clean is None or code is None:
+            return clean
+        return ages.grouped(clean, bytes(code), self._actions, self._policy.top_age)
+
+    def _later(self, spec: dict[str, Any], path: str, shape: str) -> Walk:
+        """A walk that is compiled when it is first needed: FHIR types nest, some in themselves."""
+        made: list[Walk] = []
+
+        def walk(found: dict[str, msgspec.Raw]) -> Any:
+            if not made:
+                if path.count(".") > _DEEPEST:
+                    raise Reject("wrong_shape", path)
+                made.append(self._tree(spec, path, shape))
+            return made[0](found)
+
+        return walk
+
+    def _contained(self, path: str) -> Element:
+        """Contained resources: each by its own type, for the same subject."""
+
+        def one(raw: bytes) -> Any:
+            found = parts(raw)
+            kind = self._types.get(bytes(found.get("resourceType", b"")))
+            walk = self._walk(kind) if kind is not None else None
+            if walk is None or kind is None:
+                self._actions.counts["elements/contained"] += 1
+                return None
+            clean = {"resourceType": kind, **(walk(found) or {})}
+            ident = _string(found["id"]) if "id" in found else None
+            if ident:
+                clean["id"] = self._names.local(ident)
+            return clean
+
+        return None, one, self._many(one)
 
     def _dropped(self, what: str) -> Element:
         """An element that is dropped and counted by its category."""
@@ -294,25 +403,36 @@ class _Scrubber:
 
         return None, drop, drop
 
-    def _refused(self, path: str) -> Element:
-        """A modifierExtension: it changes the meaning of all around it, and nobody here knows how."""
+    def _refused(self, reason: str, path: str) -> Element:
+        """A modifierExtension, or implicitRules: it changes the meaning of all around it, and nobody here knows how."""
 
         def refuse(raw: bytes) -> None:
-            raise Reject("modifier_extension", path)
+            raise Reject(reason, path)
 
         return None, refuse, refuse
 
-    def _element(self, spec: Any, path: str) -> Element:
+    def _element(self, spec: Any, path: str, parent: str) -> Element:
         """Compile what stands behind an element's name: a tree, a datatype, or an action."""
         actions = self._actions
-        datatypes = self._policy.elements["datatypes"]
-        tree = spec if isinstance(spec, dict) else datatypes.get(spec)
+        name = path.rpartition(".")[2]
+        found = elements(parent).get(name)
+        shape = found.type if found is not None else ""
+        tree = spec if isinstance(spec, dict) else self._policy.elements["datatypes"].get(spec)
         if tree is not None:
-            return self._objects(self._tree(tree, path), path, indexed=_bears_text(tree))
+            walk = self._later(tree, path, shape) if self._whole else self._tree(tree, path, shape)
+            return self._objects(walk, path, indexed=self._whole or _bears_text(tree))
+        verb, _, category = spec.partition(" ")
+        if verb == "drop" or (verb in EXPORTED and not self._whole):
+            return self._dropped(f"phi/{category}/drop")
         if spec == "id":  # set from the key, once the resource is done
-            return None, _nothing, _nothing
+            return None, lambda raw: None, lambda raw: None
         if spec == "items":
-            return self._items(path)
+            return self._items(path, shape)
+        if self._whole and (made := self._export(verb, category, path, shape)) is not None:
+            return made
+        if spec == "code":
+            memo, action = actions.remembered(_each(actions.code(path, required_codes(parent, name))))
+            return memo, action, action
         make = getattr(actions, "subject_reference" if spec == "subject" else spec)(path)
         if spec in Actions.RAW:
             return None, make, self._many(make)
@@ -321,7 +441,38 @@ class _Scrubber:
             return memo, action, action
         return None, lambda raw: make(parse(raw)), self._many(lambda raw: make(parse(raw)), path)
 
-    def _items(self, path: str) -> Element:
+    def _export(self, verb: str, category: str, path: str, shape: str) -> Element | None:
+        """Compile an action of which only FHIR out has a use, or which does more there; None for any other."""
+        made, actions = self._exported, self._actions
+        value: Value | None = None
+        if verb == "part":
+            return self._objects(self._later({}, path, shape), path, indexed=True)
+        if verb == "subject":
+            other = made.reference("OTHERID")
+            return self._raw(lambda raw: other(raw) if actions.subject.nobody else actions.subject.reference)
+        if verb == "medication":
+            named, concept = made.reference("OTHERID", "Medication"), actions.medication(path)
+            return self._raw(lambda raw: named(raw) or concept(parse(raw)))
+        if verb == "reference":
+            return self._raw(made.reference(category))
+        if verb == "extensions":
+            _, known = actions.remembered(actions.extensions(path))
+            return self._raw(made.extension(known, lambda: self._later(_EXTENSION, path, "Extension")))
+        if verb == "date" and shape == "instant" and self._policy.dates == "year":
+            year = actions.date(path)
+            return self._raw(lambda raw: f"{year(raw)}-01-01T00:00:00Z")
+        if verb == "identifier":
+            value = made.identifier(category)
+        elif verb in ("narrative", "attachment"):
+            value = getattr(made, verb)(path)
+        if value is None:
+            return None
+        return None, lambda raw: value(parse(raw)), self._many(lambda raw: value(parse(raw)), path)
+
+    def _raw(self, action: Raw) -> Element:
+        return None, action, self._many(action)
+
+    def _items(self, path: str, shape: str) -> Element:
         """QuestionnaireResponse.item, which nests in itself and in its answers: compiled as deep as it is met."""
         spec = {"linkId": "label", "text": "label", "item": "items", "answer": {"value[x]": "any", "item": "items"}}
         compiled: list[Element] = []
@@ -330,7 +481,7 @@ class _Scrubber:
             if not compiled:
                 if path.count(".") > _DEEPEST:
                     raise Reject("wrong_shape", path)
-                compiled.append(self._objects(self._tree(spec, path), path, indexed=True))
+                compiled.append(self._objects(self._tree(spec, path, shape), path, indexed=True))
             _, one, many = compiled[0]
             return one(raw) if raw[0] != _LIST else many(raw)
 
@@ -387,10 +538,6 @@ def _sparse(values: list[Any], kind: pa.DataType) -> pa.Array:
     return pa.array(values, kind) if any(values) else pa.nulls(len(values), kind)
 
 
-def _nothing(raw: bytes) -> None:
-    """Keep nothing of an element."""
-
-
 def _each(action: Value) -> Value:
     def each(value: Any) -> Any:
         if type(value) is not list:
@@ -421,15 +568,17 @@ def _string(raw: msgspec.Raw) -> str | None:
     return value[1:-1].decode() if b"\\" not in value else str(parse(value))
 
 
-def _reference(raw: bytes) -> str | None:
+def _reference(raw: bytes, hint: str) -> str | None:
+    """Key of a reference; of a list, of the first that names a patient."""
     try:
-        return reference_key(parse(raw))
+        value = parse(raw)
     except msgspec.DecodeError:
         return None
+    keys = [reference_key(one, hint) for one in (value if type(value) is list else [value])]
+    return next((key for key in keys if key is not None and key.startswith("Patient/")), keys[0] if keys else None)
 
 
 def _roomy(cache: dict[Any, Any]) -> dict[Any, Any]:
-    """Make room in a cache of subjects: the oldest goes."""
     if len(cache) >= _PEOPLE:
         del cache[next(iter(cache))]
     return cache
@@ -446,9 +595,6 @@ def _version(raw: msgspec.Raw) -> int | None:
     try:
         meta = parse(raw)
         text = meta.get("lastUpdated") if type(meta) is dict else None
-        if type(text) is not str:
-            return None
-        moment = datetime.fromisoformat(text)
-        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000_000)
-    except (ValueError, OverflowError, msgspec.DecodeError):
+        return fhir_dates.microseconds(text) if type(text) is str else None
+    except msgspec.DecodeError:
         return None

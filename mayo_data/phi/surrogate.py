@@ -232,7 +232,7 @@ class Surrogates:
         if sex not in ("F", "M"):
             sex = "F" if self._stream(f"{scope}/sex", token) & 1 else "M"
         lists = _list("names", "given_female" if sex == "F" else "given_male")
-        return self._pick(f"{scope}/given", token, lists, known)
+        return self._pick(f"{scope}/given/{sex}", token, lists, known)
 
     def _scope(self, category: str, known: Known) -> str:
         return "staff" if category == "STAFF" else f"subject/{known.subject_id}"

@@ -6,30 +6,27 @@ Loads neither Presidio nor spaCy: `mayo_data.phi.presidio` wraps these parts for
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 from mayo_data import assets
 from mayo_data.keys import Secret, fingerprint
-from mayo_data.phi import patterns, surrogate
+from mayo_data.phi import surrogate
+from mayo_data.phi.detector import Detector, Recognizer
 from mayo_data.phi.gazetteer import Gazetteer
 from mayo_data.phi.known import Known
-from mayo_data.phi.spans import merge
-from mayo_data.phi.words import LETTERS, RUNS, fold, guard, visible
+from mayo_data.phi.record import Record, known_from
+from mayo_data.phi.words import LETTERS, RUNS, fold, visible
 from mayo_data.types import PhiSpan
 
-__all__ = ["Decision", "Gazetteer", "Known", "Recognizer", "TextScrubber", "TextSettings"]
+__all__ = ["Decision", "Gazetteer", "Known", "Recognizer", "Scrubbed", "TextScrubber", "TextSettings"]
 
 _VERSION = "text/1"
 _LABELS = 200_000  # short strings remembered as clean
-# Recognizers that need the words of a sentence around what they find.
-_GUESSES = (
-    "patterns.name.by", "patterns.name.list", "patterns.hospital", "patterns.org", "patterns.initials",
-    "patterns.city", "patterns.id.mixed",
-)  # fmt: skip
-_PEOPLE = frozenset({"PATIENT", "RELATIVE", "STAFF"})
+_PEOPLE = frozenset({"PATIENT", "RELATIVE", "STAFF", "PERSON"})
 _SEX = re.compile(
     r"\b(?:(mr|sir|husband|father|son|brother)|(mrs|ms|miss|wife|mother|daughter|sister))\b[.:,]?\s{0,3}$"
 )
@@ -74,24 +71,41 @@ class Decision(NamedTuple):
     action: str
 
 
-class Recognizer(Protocol):
-    """What a site adds: anything with a name that yields spans. See `phi.presidio.FromPresidio`."""
+class Scrubbed(NamedTuple):
+    """A scrubbed text, and the way back to the offsets of the input. The way back belongs to the PHI zone.
 
-    name: str
+    Attributes:
+        text: The output.
+        decisions: What was replaced, with offsets in the input.
+        moves: Of each replacement its start and length in the output, and its start in the input.
+    """
 
-    def spans(self, text: str, known: Known) -> Iterable[PhiSpan]:
-        """Yield the PHI of a text."""
-        ...
+    text: str
+    decisions: list[Decision]
+    moves: list[tuple[int, int, int]]
+
+    def source(self, offset: int) -> tuple[int, int]:
+        """Return the piece of the input that an offset of the output comes from: a character, or a whole span.
+
+        Args:
+            offset: Offset in `text`.
+
+        >>> Scrubbed("Ms. Roe, ok", [Decision(4, 9, "PATIENT", "known", 1.0, "surrogate")], [(4, 3, 4)]).source(9)
+        (11, 12)
+        """
+        at = bisect_right(self.moves, (offset, 1 << 62)) - 1
+        if at < 0:
+            return offset, offset + 1
+        start, size, _ = self.moves[at]
+        end = self.decisions[at].end
+        if offset < start + size:
+            return self.decisions[at].start, end
+        return end + offset - start - size, end + offset - start - size + 1
 
 
 @cache
 def _kinds() -> dict[str, str]:
     return {name: entry["kind"] for name, entry in assets.toml("schemas", "phi", "categories.toml").items()}
-
-
-@cache
-def _tags() -> re.Pattern[str]:
-    return re.compile(r"\[(?:" + "|".join(_kinds()) + r")\]")
 
 
 class TextScrubber:
@@ -102,6 +116,7 @@ class TextScrubber:
         secret: The site's key.
         gazetteer: The site's clinicians and facilities.
         recognizers: Further recognizers of the site.
+        model: `default` for the shipped model, None for none, else the path of a spaCy pipeline.
 
     >>> from mayo_data.types import Identifier
     >>> known = Known([Identifier("PATIENT", "full", "Jane Doe")], 1, 5)
@@ -116,12 +131,11 @@ class TextScrubber:
         secret: Secret,
         gazetteer: Gazetteer,
         recognizers: Sequence[Recognizer] = (),
+        model: str | None = None,
     ) -> None:
         self._settings = settings
-        self._gazetteer = gazetteer
-        self._recognizers = tuple(recognizers)
+        self._detector = Detector(model, settings.keep, gazetteer, recognizers)
         self._surrogates = surrogate.Surrogates(secret, gazetteer.given_of)
-        self._kept = {kept for kept in ("YEAR", "STATE", "COUNTRY") if kept in settings.keep}
         self._labels: dict[str, frozenset[str] | None] = {}
         self._nobody = Known((), 0, 0)
         self.fingerprint = fingerprint(
@@ -130,7 +144,7 @@ class TextScrubber:
             settings.dates,
             ",".join(sorted(settings.keep)),
             secret.key_id,
-            *(recognizer.name for recognizer in self._recognizers),
+            *self._detector.parts,
         )
 
     def find(self, text: str, known: Known, *, label: bool = False) -> list[PhiSpan]:
@@ -142,26 +156,7 @@ class TextScrubber:
             label: A label has no sentence around its words, so guesses at names and places from the words
                 nearby are left out: known identifiers, the site's directory and unmistakable forms remain.
         """
-        clean, offsets = visible(text)
-        folded = fold(clean)
-        found = list(known.find(clean, folded))
-        found += self._gazetteer.find(clean, folded)
-        guessed = patterns.find(clean, folded, self._kept)
-        found += (span for span in guessed if not span.recognizer.startswith(_GUESSES)) if label else guessed
-        for recognizer in self._recognizers:
-            found += recognizer.spans(clean, known)
-        if not found:
-            return []
-        found += _echo(clean, folded, found)
-        keep = self._settings.keep
-        spans = [span for span in merge(found, clean) if span.category not in keep]
-        if "[" in clean:
-            tags = [match.span() for match in _tags().finditer(clean)]
-            if tags:
-                spans = [s for s in spans if not any(s.start < end and start < s.end for start, end in tags)]
-        if offsets is not None:
-            spans = [s._replace(start=offsets[s.start], end=offsets[s.end - 1] + 1) for s in spans]
-        return spans
+        return self._detector.find(text, known, label=label)
 
     def scrub(self, text: str, known: Known, *, label: bool = False) -> tuple[str, list[Decision]]:
         """Return the text with its PHI replaced, and the decisions, with offsets in the input.
@@ -174,18 +169,49 @@ class TextScrubber:
         spans = self.find(text, known, label=label)
         if not spans:
             return text, []
+        made = self._rewrite(text, spans, known, label)
+        return made.text, made.decisions
+
+    def scrub_all(
+        self,
+        texts: Sequence[str],
+        known: Sequence[Known | Record | None] | Known | Record | None = None,
+        subjects: Sequence[object] | None = None,
+    ) -> list[Scrubbed]:
+        """Scrub many texts at once, as `Detector.detect` reads them: faster, and consistent over a subject's texts.
+
+        Args:
+            texts: Any texts.
+            known: What the record says: one for all texts, or one a text.
+            subjects: Who each text is about.
+
+        Raises:
+            ConfigError: `known` or `subjects` has another length than `texts`, or a record cannot be read.
+        """
+        people = known_from(known, len(texts), subjects)
+        found = self._detector.detect(texts, people, subjects)
+        return [
+            self._rewrite(text, spans, person, label=False)
+            for text, spans, person in zip(texts, found, people, strict=True)
+        ]
+
+    def _rewrite(self, text: str, spans: list[PhiSpan], known: Known, label: bool) -> Scrubbed:
         if self._settings.replace == "tag":
             spans = self._settled(text, spans, known, label)
         out: list[str] = []
         decisions: list[Decision] = []
-        at = 0
+        moves: list[tuple[int, int, int]] = []
+        at = size = 0
         for span in spans:
             new, action = self._replacement(text, span, known)
             out += (text[at : span.start], new)
+            size += span.start - at
+            moves.append((size, len(new), span.start))
+            size += len(new)
             at = span.end
             decisions.append(Decision(*span, action))
         out.append(text[at:])
-        return "".join(out), decisions
+        return Scrubbed("".join(out), decisions, moves)
 
     def _settled(self, text: str, spans: list[PhiSpan], known: Known, label: bool) -> list[PhiSpan]:
         """Add what is found only beside a tag, so that a second scrub of the output changes nothing."""
@@ -276,20 +302,3 @@ class TextScrubber:
         ):  # somebody else's invented ZIP may be this subject's own
             return f"[{category}]", "tag"
         return made, "generalise" if kind == "age" else "surrogate"
-
-
-def _echo(text: str, folded: str, found: list[PhiSpan]) -> list[PhiSpan]:
-    """Find a name that was found for sure once everywhere in the document."""
-    names: dict[str, str] = {}
-    for span in found:
-        if span.category in _PEOPLE and span.score >= 0.7 and span.recognizer != "known":
-            for word in LETTERS.findall(folded, span.start, span.end):
-                if len(word) > 2 and word not in guard():
-                    names.setdefault(word, span.category)
-    if not names:
-        return []
-    return [
-        PhiSpan(match.start(), match.end(), category, "echo", 0.65)
-        for match in LETTERS.finditer(folded)
-        if (category := names.get(match.group())) is not None and text[match.start()].isupper()
-    ]

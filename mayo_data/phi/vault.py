@@ -12,7 +12,7 @@ import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -30,6 +30,8 @@ create table if not exists person(key blob primary key, subject integer, sealed 
 create index if not exists person_subject on person(subject);
 create table if not exists alias(key blob primary key, person blob not null) without rowid;
 create table if not exists directory(key blob primary key, sealed blob not null) without rowid;
+create table if not exists owner(key blob primary key, sealed blob not null) without rowid;
+create table if not exists named(key blob primary key, sealed blob not null) without rowid;
 create table if not exists medication(key blob primary key, sealed blob not null) without rowid;
 """
 
@@ -95,22 +97,32 @@ class Vault:
         """Close the file."""
         self._db.close()
 
-    def add(self, records: Iterable[Record]) -> int:
+    def add(self, records: Iterable[Record], *, join: tuple[str, ...] = ()) -> int:
         """Merge what the survey found, in one transaction; return how many records there were.
 
         Identifiers are only ever added: a name that was changed is still a name of that person. Patients come
         before what is attached to them.
+
+        Args:
+            records: What the survey found.
+            join: Systems of identifiers that belong to one person only: two Patient resources with the same
+                value are the same person, as are those that `Patient.link` connects.
         """
         count = 0
         with self._db:
             for record in records:
                 count += 1
                 if record.kind in ("patient", "attached"):
-                    self._add_person(record)
+                    self._add_person(record, join)
                 elif record.kind == "medication":
                     self._put("medication", record.ref, record.concept)
+                elif record.kind == "owner":
+                    self._put("owner", record.ref, record.aliases[0])
                 else:
-                    self._put("directory", record.ref, record.identifiers)
+                    if record.identifiers:
+                        self._put("directory", record.ref, record.identifiers)
+                    for alias in record.aliases:
+                        self._put("named", alias, record.ref)
         return count
 
     def person(self, ref: str) -> Person | None:
@@ -142,11 +154,24 @@ class Vault:
         row = self._db.execute("select key, sealed from person where subject = ?", (subject_id,)).fetchone()
         return self._person(self._open(row[1], row[0])) if row else None
 
+    def owner(self, ref: str) -> str | None:
+        """Return the key of the patient whose Encounter or Binary a reference key names, or None."""
+        found: str | None = self._get("owner", ref)
+        return found
+
+    def resource(self, alias: str) -> str | None:
+        """Return `Type/id` of the directory entry that has an identifier, or None.
+
+        Args:
+            alias: `Type:identifier:SYSTEM|VALUE`.
+        """
+        found: str | None = self._get("named", alias)
+        return found
+
     def medication(self, ref: str) -> Json | None:
         """Return the code of a Medication that a reference key names, or None."""
-        key = self._key("medication", ref)
-        row = self._db.execute("select sealed from medication where key = ?", (key,)).fetchone()
-        return self._open(row[0], key) if row else None
+        found: Json | None = self._get("medication", ref)
+        return found
 
     def directory(self) -> Iterator[Identifier]:
         """Yield the names, numbers and addresses of clinicians and facilities."""
@@ -154,24 +179,45 @@ class Vault:
             for entry in self._open(sealed, key):
                 yield Identifier(*entry)
 
-    def _add_person(self, record: Record) -> None:
+    def _add_person(self, record: Record, join: tuple[str, ...]) -> None:
+        same = [*record.links, *(alias for alias in record.aliases if alias[11:].rpartition("|")[0] in join)]
         before = self.person(record.ref)
+        for other in same:
+            before = before or self.person(other)
         if before is None and record.ref.startswith("identifier:"):
             return  # speaks of a patient who is in neither this export nor the vault
         ref = before.ref if before else record.ref
-        merged = sorted({*(before.identifiers if before else ()), *record.identifiers})
+        key = self._key("person", ref)
+        merged = {*(before.identifiers if before else ()), *record.identifiers}
+        for other in same:
+            found = self.person(other)
+            if found is not None and found.ref != ref:
+                merged |= {*found.identifiers}
+                self._join(found.ref, key)
         body = {
             "ref": ref,
             "known": record.kind == "patient" or bool(before and before.known),
-            "identifiers": merged,
+            "identifiers": sorted(merged),
             "sex": record.sex or (before.sex if before else None),
             "birth": record.birth or (before.birth if before else None),
             "death": record.death or (before.death if before else None),
         }
-        key = self._key("person", ref)
         self._db.execute("insert or replace into person(key, sealed) values (?, ?)", (key, self._seal(body, key)))
-        for alias in record.aliases:
-            self._db.execute("insert or replace into alias values (?, ?)", (self._key("alias", alias), key))
+        for alias in (*record.aliases, *record.links, record.ref):
+            if alias != ref:
+                self._db.execute("insert or replace into alias values (?, ?)", (self._key("alias", alias), key))
+
+    def _join(self, ref: str, key: bytes) -> None:
+        """Let every name of one person lead to another, who is the same."""
+        gone = self._key("person", ref)
+        self._db.execute("delete from person where key = ?", (gone,))
+        self._db.execute("update alias set person = ? where person = ?", (key, gone))
+        self._db.execute("insert or replace into alias values (?, ?)", (self._key("alias", ref), key))
+
+    def _get(self, table: str, ref: str) -> Any:
+        key = self._key(table, ref)
+        row = self._db.execute(f"select sealed from {table} where key = ?", (key,)).fetchone()
+        return self._open(row[0], key) if row else None
 
     def _put(self, table: str, ref: str, body: object) -> None:
         key = self._key(table, ref)

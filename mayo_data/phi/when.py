@@ -33,7 +33,7 @@ _CUE = re.compile(
     r"(?:^|\b(?:on|since|from|until|till|til|by|thru|through|dated|date|dos|due|last|next|prior|starting|started|stopped|began|begin"
     r"|seen|visit|of|between|and|before|after|around|about|admitted|admit|adm|discharged|dc|d/c|dc'd|effective|exp|expires|appt|the"
     r"|returns?|return|rtc|f/u|fu|follow-up|placed|removed|drawn|collected|resulted|performed|done|given|dob|onset|lmp|edd|surgery|"
-    r"mri|ct|cxr|echo|labs?|cx|culture|us|ekg|ecg|colonoscopy|x-?ray|xr|note|week|starts?|as|was|in|am|pm|mon|tues?|wed|thurs?|fri"
+    r"mri|ct|cxr|echo|labs?|cx|culture|us|ekg|ecg|colonoscopy|x-?ray|xr|note|week|starts?|as|was|in|am|pm|mon|tues?|wed|thu(?:rs?)?|fri"
     r"|sat|sun|\w+day)[\s:,(#~-]{1,3}|\n\s*[-*•(]?\s*)$"
 )
 _NO_CUE = re.compile(
@@ -50,6 +50,7 @@ _AFTER = re.compile(
 _FOLLOWS = re.compile(
     r"\s?(?:@|at\s\d|\d{1,2}:\d\d|\d{4}\b|[ap]\.?m\b|:\s|-\s|–\s|\)|,?\s?(?:am|pm|noon|visit|appt|note|labs?|scan|ct|mri|cxr|echo))"
 )
+_CLOCK = re.compile(r"\s{1,2}(?:\d{1,2}:\d\d|\d{1,2}\s?[ap](?:m\b|-|\b)|[012]\d[0-5]\d(?!\d|\s?(?:ml|mg|cc)))")
 _MONTH_WORDS = frozenset([*MONTHS, *(month[:3] for month in MONTHS), "sept"])
 _LABEL_MONTH = re.compile(
     rf"(?P<m>{MONTH})(?![a-z])\.?[\s./-]{{0,2}}(?:the\s)?\d{{1,2}}(?:st|nd|rd|th)?"
@@ -128,6 +129,8 @@ def _is_partial(match: re.Match[str], folded: str) -> bool:
     if _NO_CUE.search(before):
         return bool(re.search(r"\b(?:on|since|from|dated|until|by)\s$", before)) and b not in (5, 10)
     if match["a"].startswith("0") or match["b"].startswith("0"):
+        return True
+    if _CLOCK.match(folded, end):
         return True
     if _CUE.search(before) or _FOLLOWS.match(folded, end) or match["c"]:
         return not (a == b and b in (4, 5, 10)) and not (a > 12)

@@ -187,6 +187,18 @@ def eponyms() -> frozenset[str]:
 
 
 @cache
+def verbs() -> frozenset[str]:
+    """Verbs of notes: where all is written in capitals, a name ends before one."""
+    return _words("verb")
+
+
+@cache
+def abbreviations() -> frozenset[str]:
+    """Short forms of notes that could be somebody's initials."""
+    return _words("abbreviation")
+
+
+@cache
 def generic_places() -> frozenset[str]:
     """Words before Hospital or Clinic that name no particular one."""
     return _words("generic_place")

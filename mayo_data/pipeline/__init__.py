@@ -3,5 +3,6 @@
 from mayo_data.pipeline.driver import run, run_file
 from mayo_data.pipeline.place import Place
 from mayo_data.pipeline.report import RunReport, Watcher
+from mayo_data.pipeline.scrubbed import ScrubReport, scrub
 
-__all__ = ["Place", "RunReport", "Watcher", "run", "run_file"]
+__all__ = ["Place", "RunReport", "ScrubReport", "Watcher", "run", "run_file", "scrub"]

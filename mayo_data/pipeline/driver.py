@@ -1,7 +1,7 @@
 """The only composition root: stage × engine × gate × ledger.
 
-    survey ─→ read ─→ scrub ─→ normalize ─→ shuffle ─→ build ─→ commit
-      G0                 G1         G2                   G3       G4
+    survey ─→ read ─→ validate ─→ scrub ─→ normalize ─→ shuffle ─→ build ─→ commit
+      G0                             G1         G2                   G3       G4
 
 Everything that may hold PHI lies in the PHI zone; the store sees only what came through the scrub. A run commits
 all of its snapshot in one rename, or nothing.
@@ -13,9 +13,10 @@ import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -25,39 +26,42 @@ import orjson
 import mayo_data
 from mayo_data import config as configs
 from mayo_data import keys
-from mayo_data.config import PipelineConfig
+from mayo_data.config import PipelineConfig, ValidateShare
+from mayo_data.conformance.validate import Validate
 from mayo_data.engine.local import LocalEngine
 from mayo_data.errors import GateError, LeakError, MayoDataError, SourceError
 from mayo_data.events.normalize import Normalize
 from mayo_data.keys import Secret
 from mayo_data.lineage import steps as accounts
 from mayo_data.lineage.ledger import Ledger
-from mayo_data.phi import identifiers
 from mayo_data.phi import policy as policies
 from mayo_data.phi.structured import Scrub
 from mayo_data.phi.vault import Vault
 from mayo_data.pipeline import tables
+from mayo_data.pipeline.omop import OmopSide, several
 from mayo_data.pipeline.place import Place, private
 from mayo_data.pipeline.report import RunReport, Watcher
+from mayo_data.pipeline.survey import survey
 from mayo_data.pipeline.tasks import (
     BuildReceipt,
     BuildTask,
     MapReceipt,
     MapTask,
-    SurveyTask,
     build_shard,
+    deletions_of,
     is_quarantined,
     map_split,
-    survey_file,
 )
 from mayo_data.quality import gates
 from mayo_data.sources import fhir
+from mayo_data.sources import omop as omop_sources
 from mayo_data.store.layout import Store
 from mayo_data.types import Step, Verdict
 
 if TYPE_CHECKING:
     from mayo_data.store.snapshot import Manifest
 
+Inputs = Path | str | Sequence[Path | str]
 _MIB = 1 << 20
 _SHARD_BYTES = 64 * _MIB
 _LEAST_SHARDS = 4
@@ -65,33 +69,36 @@ _LEAST_SHARDS = 4
 
 def run_file(
     pipeline: Path | str,
-    source: Path | str,
+    source: Inputs,
     store: Path | str,
     *,
     key_file: Path | str | None = None,
     phi_zone: Path | str | None = None,
     workers: int = 0,
     strict: bool = False,
+    validate: ValidateShare | None = None,
     watcher: Watcher | None = None,
 ) -> RunReport:
     """Run a pipeline file over an export: `md.run`, and what `mayo-data run` calls.
 
     Args:
         pipeline: Path of a pipeline file, or the name of a shipped one.
-        source: Folder or file of the export (PHI zone).
+        source: Folder, file or URL of the export (PHI zone); or one of FHIR and one of OMOP.
         store: Folder of the store (de-identified zone).
         key_file: File of the site's key; otherwise the environment variable `MAYO_DATA_KEY`.
         phi_zone: Folder for quarantine, vault and work in progress.
         workers: Number of processes; 0 for one a core.
         strict: Stop at the first bad row instead of setting it aside.
+        validate: Which rows are validated, in place of what the pipeline file says: `all`, `sample`, `off`.
         watcher: Who is told how far it is.
 
     Raises:
         MayoDataError: See `run` and `mayo_data.errors`.
     """
+    config = configs.load(Path(pipeline))
     return run(
-        configs.load(Path(pipeline)),
-        Path(source),
+        config if validate is None else msgspec.structs.replace(config, validate=validate),
+        source,
         Path(store),
         keys.load(Path(key_file) if key_file else None),
         phi_zone=Path(phi_zone) if phi_zone else None,
@@ -103,7 +110,7 @@ def run_file(
 
 def run(
     config: PipelineConfig,
-    source: Path,
+    source: Inputs,
     store: Path,
     secret: Secret,
     *,
@@ -119,7 +126,8 @@ def run(
 
     Args:
         config: The pipeline file.
-        source: Folder or file of the export (PHI zone).
+        source: Folder, file or URL (`s3://`, `gs://`, `abfss://`, `postgresql://`) of the export (PHI zone); or two:
+            a FHIR export and an OMOP export, whose people become one timeline each.
         store: Folder of the store (de-identified zone); made where it does not exist.
         secret: The site's key.
         phi_zone: Folder for quarantine, vault and work in progress; by default `STORE.phi` beside the store.
@@ -133,13 +141,18 @@ def run(
         LeakError: The leak audit found an identifier.
         StoreError: The store belongs to another key, or another run is writing.
     """
-    return _Run(config, source, Place.of(store, phi_zone), secret, workers, strict, watcher or _silent).go()
+    place = Place.of(store, phi_zone)
+    inputs = (source,) if isinstance(source, str | Path) else tuple(source)
+    for one in inputs:
+        if not omop_sources.is_server(one):
+            place.apart_from(one)
+    return _Run(config, inputs, place, secret, workers, strict, watcher or _silent).go()
 
 
 @dataclass
 class _Run:
     config: PipelineConfig
-    source: Path
+    inputs: Sequence[Path | str]
     place: Place
     site_secret: Secret
     workers: int
@@ -147,28 +160,39 @@ class _Run:
     tell: Watcher
     steps: list[Step] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
+    tables: list[Step] = field(default_factory=list)
+    omop: OmopSide | None = None
     run_id: str = ""
     began: float = field(default_factory=time.monotonic)
 
     def go(self) -> RunReport:
-        files = fhir.discover(self.source)
-        self.policy = policies.load(self.config.phi.policy, admit=self.config.phi.admit)
+        exports, tables = several(self.inputs, self.config.source.format)
+        self.export = fhir.discover(exports[0]) if exports else fhir.Export(())
+        self.policy = policies.load(self.config.phi.policy, admit=self.config.phi.admit, model=self.config.phi.model)
         # The end of the year: whoever turns 90 this year counts as 90, and the run keeps its name till then.
         self.as_of = self.config.phi.as_of or f"{datetime.now(UTC).year}-12-31"
         self.store = Store.create(self.place.store, self.site_secret.key_id)
         self.ledger = Ledger(self.store.ledger)
         with self.store.lock(), self.place.lock(), LocalEngine(self.workers) as engine:
             try:
-                return self._locked(files, engine)
+                first, folder = len(self.export.files), self.place.phi_zone / "server"
+                self.omop = OmopSide(tables[0], first, folder) if tables else None
+                return self._locked(self.export.files, engine)
             except MayoDataError as error:
                 if self.run_id:
                     body = {"run_id": self.run_id, "error": type(error).__name__, "exit_code": error.exit_code}
                     self.ledger.append("failure", body)
                 raise
 
-    def _locked(self, files: list[fhir.SourceFile], engine: LocalEngine) -> RunReport:
+    def _locked(self, files: Sequence[fhir.SourceFile], engine: LocalEngine) -> RunReport:
         last = self._heal()
         surveys = self._survey(files, engine)
+        if self.omop:
+            self.omop.discover(engine)
+            surveys += self.omop.surveys
+            unread = (*self.export.unread, *self.omop.export.unread)
+            self.export = replace(self.export, unread=unread)
+            files = [found.file for found in surveys]
         self.run_id = self._name(surveys)
         if last is not None and last.run_id == self.run_id:
             return self._repeated(files, last)
@@ -176,11 +200,15 @@ class _Run:
         broken = sum(found.broken for found in surveys)
         if self.strict and broken:
             raise SourceError(f"{broken} damaged files, and --strict is on", hint="ask for them again")
-        scrub, normalize = self._stages()
-        maps = self._map(surveys, scrub, normalize, engine)
+        if self.omop:
+            self._enroll(self.omop, engine)
+        validate, scrub, normalize = self._stages()
+        maps = self._map(surveys, validate, scrub, normalize, engine)
+        if self.omop:
+            maps += self._map_tables(self.omop, scrub, engine)
         self._account_maps(maps, len(files), broken)
         builds = self._build(maps, scrub, engine)
-        return self._commit(maps, builds, surveys, scrub, normalize)
+        return self._commit(maps, builds, surveys, validate, scrub, normalize)
 
     def _heal(self) -> Manifest | None:
         """Finish a run that was killed between its commit and its end; return the manifest of the last one."""
@@ -209,30 +237,9 @@ class _Run:
 
     # ── survey ────────────────────────────────────────────────────────────────────────────────────
 
-    def _survey(self, files: list[fhir.SourceFile], engine: LocalEngine) -> list[fhir.Survey]:
+    def _survey(self, files: Sequence[fhir.SourceFile], engine: LocalEngine) -> list[fhir.Survey]:
         """Look at every file once, and put into the vault what they say of people."""
-        folder = self.place.phi_zone / "work" / "survey"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, mode=0o700)
-        limit, part = self.config.source.max_line_mib * _MIB, self.config.source.split_mib * _MIB
-        tasks = [SurveyTask(file, limit, part, folder / f"{file.source_table:06d}") for file in files]
-        tasks.sort(key=lambda task: -task.file.size)
-        self.tell("survey", done=0, total=len(tasks))
-        surveys = []
-        for done, found in enumerate(engine.map(survey_file, tasks), 1):
-            surveys.append(found)
-            self.tell("survey", done=done, total=len(tasks))
-        vault = Vault(self.place.vault, self.site_secret)
-        try:
-            # Patients first: a relative or a device can only be attached to someone who is there.
-            for patients in (True, False):
-                for file in files:
-                    path = folder / f"{file.source_table:06d}"
-                    vault.add(record for record in _records(path) if (record.kind == "patient") == patients)
-        finally:
-            vault.close()
-            shutil.rmtree(folder, ignore_errors=True)
-        return sorted(surveys, key=lambda found: found.file.source_table)
+        return survey(files, engine, self.config, self.place, self.site_secret, self.tell)
 
     def _name(self, surveys: Sequence[fhir.Survey]) -> str:
         config = orjson.dumps(msgspec.to_builtins(self.config), option=orjson.OPT_SORT_KEYS).decode()
@@ -241,7 +248,7 @@ class _Run:
             mayo_data.__version__, config, self.policy.fingerprint, self.site_secret.key_id, self.as_of, *inputs
         )
 
-    def _repeated(self, files: list[fhir.SourceFile], manifest: Manifest) -> RunReport:
+    def _repeated(self, files: Sequence[fhir.SourceFile], manifest: Manifest) -> RunReport:
         """The report of a run that has nothing to do, because its snapshot is the current one."""
         current = self.store.current()
         self.tell("repeated", snapshot=current.name)
@@ -249,10 +256,10 @@ class _Run:
         events = manifest.tables["events"].rows
         return RunReport(
             self.run_id, current, True, (), {}, {}, (), manifest.counts["subjects"], events, size,
-            time.monotonic() - self.began, manifest.logical_digest, self.place.phi_zone,
+            time.monotonic() - self.began, manifest.logical_digest, self.place.phi_zone, self.export.endings,
         )  # fmt: skip
 
-    def _open(self, files: list[fhir.SourceFile], surveys: Sequence[fhir.Survey]) -> None:
+    def _open(self, files: Sequence[fhir.SourceFile], surveys: Sequence[fhir.Survey]) -> None:
         """Begin the run: its work folder, its key, its first record."""
         self.place.clear(self.run_id)
         self.work = self.place.work(self.run_id)
@@ -268,6 +275,7 @@ class _Run:
         finally:
             vault.close()
         weight = sum(split.weight for found in surveys for split in found.splits)
+        weight += self.omop.size if self.omop else 0
         self.shards = self.config.store.shards or max(_LEAST_SHARDS, -(-weight // _SHARD_BYTES))
         self.ledger.append(
             "run",
@@ -276,7 +284,10 @@ class _Run:
                 "policy": self.policy.name, "policy_fingerprint": self.policy.fingerprint,
                 "legal": self.policy.legal, "key_id": self.site_secret.key_id, "as_of": self.as_of,
                 "inputs": [
-                    {"source_table": found.file.source_table, "sha256": found.sha256, "bytes": found.file.size}
+                    {
+                        "source_table": found.file.source_table, "sha256": found.sha256, "bytes": found.file.size,
+                        "listed": self.export.counts.get(found.file.source_table),
+                    }
                     for found in surveys
                 ],
             },
@@ -293,20 +304,46 @@ class _Run:
                 out.write(secrets.token_bytes(32))
         return Secret(path.read_bytes())
 
+    # ── OMOP ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _enroll(self, side: OmopSide, engine: LocalEngine) -> None:
+        """Read the tables, and put into the vault whom they name."""
+        side.load(engine, self.work, self.place.quarantine(self.run_id), self.tell)
+        vault = Vault(self.place.vault, self.site_secret)
+        try:
+            side.enroll(vault, self.config.phi.join)
+            vault.index(self.secret)
+        finally:
+            vault.close()
+
+    def _map_tables(self, side: OmopSide, scrub: Scrub, engine: LocalEngine) -> list[MapReceipt]:
+        side.ready(engine, scrub)
+        quarantine = self.place.quarantine(self.run_id)
+        maps = side.map(engine, scrub, self.config.gates, self.shards, self.work, quarantine, self.tell)
+        if not self.export.files or self.config.validate == "off":  # rows of tables are typed when they are read
+            for receipt in maps:
+                receipt.rows.pop("validate", None)
+        self.tables = side.accounts(maps)
+        self.verdicts += [gates.table_verdict(self.tables)]
+        return maps
+
     # ── map and build ─────────────────────────────────────────────────────────────────────────────
 
-    def _stages(self) -> tuple[Scrub, Normalize]:
+    def _stages(self) -> tuple[Validate | None, Scrub, Normalize]:
+        share = self.config.validate
+        validate = None if share == "off" else Validate(share)
         scrub = Scrub(self.policy, self.secret, self.site_secret, self.place.vault, self.as_of)
-        return scrub, Normalize(self.config.events.mapping, 0)
+        return validate, scrub, Normalize(self.config.events.mapping, 0)
 
     def _map(
-        self, surveys: Sequence[fhir.Survey], scrub: Scrub, normalize: Normalize, engine: LocalEngine
-    ) -> list[MapReceipt]:
+        self, surveys: Sequence[fhir.Survey], validate: Validate | None, scrub: Scrub, normalize: Normalize,
+        engine: LocalEngine,
+    ) -> list[MapReceipt]:  # fmt: skip
         splits = sorted((split for found in surveys for split in found.splits), key=lambda split: -split.weight)
         limit = self.config.source.max_line_mib * _MIB
         quarantine = self.place.quarantine(self.run_id)
         tasks = [
-            MapTask(split, scrub, normalize, self.config.gates, limit, self.shards, self.work, quarantine)
+            MapTask(split, validate, scrub, normalize, self.config.gates, limit, self.shards, self.work, quarantine)
             for split in splits
         ]
         total = sum(split.weight for split in splits)
@@ -324,12 +361,13 @@ class _Run:
         rows = _summed(receipt.rows for receipt in maps)
         ended = _summed(receipt.fates for receipt in maps)
         rules = self.config.gates
-        arrows = (("read", "read_in", "read"), ("scrub", "read", "scrub"), ("normalize", "scrub", "normalize"))
-        for name, came, went in arrows:
+        arrows = [name for name in ("read", "validate", "scrub", "normalize") if name in rows or name != "validate"]
+        for came, name in pairwise(["read_in", *arrows]):
             dropped = {fate.split("/", 1)[1]: n for fate, n in sorted(ended.items()) if fate.startswith(name + "/")}
             produced = {"events": rows["events"]} if name == "normalize" else {}
-            self.steps.append(Step(name, rows[came], rows[went], dropped, produced))
+            self.steps.append(Step(name, rows[came], rows[name], dropped, produced))
         self._judge(gates.source_verdicts(files, broken, rows["read_in"]), SourceError)
+        self._compare(maps)
         self._judge(gates.resource_verdicts(self.steps, rules))
         self._judge(gates.event_verdicts(_summed(receipt.checks for receipt in maps), rules))
         bad = sum(ended[fate] for fate in ended if is_quarantined(fate))
@@ -340,14 +378,32 @@ class _Run:
                 hint=f"see the quarantine of run {self.run_id} in the PHI zone: file, line and reason",
             )
 
+    def _compare(self, maps: Sequence[MapReceipt]) -> None:
+        """Compare the rows of each file with what a manifest says: a file cut at the end of a line looks whole."""
+        said = self.export.counts
+        if not said:
+            return
+        rows = _rows_of(maps)
+        wrong = sum(count != rows[table] for table, count in said.items())
+        self._judge([gates.manifest_verdict(len(said), wrong)])
+        if self.strict and wrong:
+            shutil.rmtree(self.work, ignore_errors=True)
+            raise SourceError(
+                f"manifest.json: {self.verdicts[-1].observed}, and --strict is on", hint="fetch them again"
+            )
+
     def _build(self, maps: Sequence[MapReceipt], scrub: Scrub, engine: LocalEngine) -> list[BuildReceipt]:
         self.draft = self.store.staging(self.run_id)
-        exchange = tuple((self.work / f"{receipt.name}.arrow", tuple(receipt.parcels)) for receipt in maps)
+        exchange = tuple(
+            (self.work / f"{receipt.name}.arrow", tuple(receipt.parcels)) for receipt in maps if receipt.parcels
+        )
         splits = tuple(self.config.store.splits.items())
+        beside = self.omop.numbers if self.omop and self.export.files else frozenset()
+        deletions = tuple(deletions_of(self.work, receipt.name) for receipt in maps if receipt.deletions)
         tasks = [
             BuildTask(
                 number, self.shards, exchange, self.draft, self.work, self.place.vault, scrub.vault_secret,
-                scrub.secret, splits, self._kept(),
+                scrub.secret, splits, deletions, beside, self._kept(),
             )
             for number in range(self.shards)
         ]  # fmt: skip
@@ -362,7 +418,7 @@ class _Run:
         self.steps.append(
             Step("shuffle", mapped.produced["events"], rows["staged"], {}, {"resources": mapped.rows_out})
         )
-        dropped = {"superseded": rows["superseded"]} if rows["superseded"] else {}
+        dropped = {name: rows[name] for name in ("superseded", "deleted") if rows[name]}
         self.steps.append(Step("build", rows["resources_in"], rows["resources"], dropped, {"events": rows["events"]}))
         self._judge(gates.shard_verdicts(_summed(receipt.checks for receipt in receipts)))
         self.verdicts.append(gates.leak_verdict(sum(len(receipt.leaks) for receipt in receipts)))
@@ -380,16 +436,15 @@ class _Run:
 
     def _commit(
         self, maps: Sequence[MapReceipt], builds: Sequence[BuildReceipt], surveys: Sequence[fhir.Survey],
-        scrub: Scrub, normalize: Normalize,
+        validate: Validate | None, scrub: Scrub, normalize: Normalize,
     ) -> RunReport:  # fmt: skip
-        from mayo_data.store import snapshot, validate  # DuckDB: only when there is something to commit
+        from mayo_data.store import snapshot  # DuckDB: only when there is something to commit
+        from mayo_data.store import validate as rules
 
         self.tell("commit", done=0, total=1)
-        rows: Counter[int] = Counter()
-        for receipt in maps:
-            rows[receipt.source_table] += receipt.rows["read_in"]
+        sources = tables.sources(surveys, _rows_of(maps), self.run_id, self.secret)
         whole = tables.write_whole(
-            self.draft, self.work, self.shards, sources=tables.sources(surveys, rows, self.run_id, self.secret),
+            self.draft, self.work, self.shards, sources=sources,
             scrubs=tables.scrubs(scrub, self.run_id),
         )  # fmt: skip
         receipts = [*(file for receipt in builds for file in receipt.files), *whole]
@@ -403,10 +458,10 @@ class _Run:
             key_id=self.secret.key_id,
             created_at=_now(),
             previous=names[-1] if names else None,
-            fingerprints={"scrub": scrub.fingerprint, "normalize": normalize.fingerprint},
+            fingerprints={stage.name: stage.fingerprint for stage in (validate, scrub, normalize) if stage},
             receipts=receipts,
         )
-        findings = [found for found in validate.validate(self.draft) if found.severity == "error"]
+        findings = [found for found in rules.validate(self.draft) if found.severity == "error"]
         broken = Counter({found.rule: found.count for found in findings})
         faults = accounts.check(self.steps)
         self._judge(gates.snapshot_verdicts(broken, faults))
@@ -414,7 +469,10 @@ class _Run:
         target = self.store.commit(self.draft)
         self._record_snapshot(target, manifest)
         tallies = _summed(receipt.tallies for receipt in maps)
-        tables.tell_operator(self.place.quarantine(self.run_id), surveys, tallies)
+        if self.omop:
+            tallies += self.omop.notes()
+        tables.tell_operator(self.place.quarantine(self.run_id), surveys, self.export.unread, tallies)
+        shutil.rmtree(self.place.phi_zone / "server", ignore_errors=True)
         shutil.rmtree(self.work, ignore_errors=True)
         self.tell("commit", done=1, total=1)
         return RunReport(
@@ -423,7 +481,7 @@ class _Run:
             {name: n for name, n in sorted(tallies.items()) if not name.startswith(("phi/", "system/"))},
             tuple(self.verdicts), manifest.counts["subjects"], manifest.tables["events"].rows,
             sum(found.file.size for found in surveys), time.monotonic() - self.began, manifest.logical_digest,
-            self.place.phi_zone,
+            self.place.phi_zone, self.export.endings,
         )  # fmt: skip
 
     def _leaked(self, builds: Sequence[BuildReceipt]) -> NoReturn:
@@ -455,6 +513,8 @@ class _Run:
         """Write what is known of the arrows and gates to the ledger."""
         for step in self.steps:
             self.ledger.append("step", {"run_id": self.run_id, **asdict(step)})
+        for table in self.tables:
+            self.ledger.append("table", {"run_id": self.run_id, **asdict(table)})
         for verdict in self.verdicts:
             self.ledger.append("gate", {"run_id": self.run_id, **asdict(verdict)})
 
@@ -463,17 +523,19 @@ def _silent(event: str, **fields: Any) -> None:
     """Watch nothing."""
 
 
-def _records(path: Path) -> Iterator[identifiers.Record]:
-    with path.open("rb") as lines:
-        for line in lines:
-            yield msgspec.json.decode(line, type=identifiers.Record)
-
-
 def _summed(counters: Iterable[dict[str, int]]) -> Counter[str]:
     total: Counter[str] = Counter()
     for counts in counters:
         total.update(counts)
     return total
+
+
+def _rows_of(maps: Iterable[MapReceipt]) -> Counter[int]:
+    """Source file to the number of its rows."""
+    rows: Counter[int] = Counter()
+    for receipt in maps:
+        rows[receipt.source_table] += receipt.rows["read_in"]
+    return rows
 
 
 def _now() -> str:

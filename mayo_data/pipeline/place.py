@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mayo_data.errors import ConfigError, StoreError
+from mayo_data.sources.location import is_url
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,25 @@ class Place:
         if zone.resolve().is_relative_to(store.resolve()):
             raise ConfigError("the PHI zone must not lie inside the store", hint="choose another --phi-zone")
         return cls(store, zone)
+
+    def apart_from(self, source: Path | str) -> None:
+        """Refuse a store or a PHI zone inside the input: the next run would read what this one wrote.
+
+        Args:
+            source: The input; an object store is apart from everything here.
+
+        Raises:
+            ConfigError: One lies inside the other.
+        """
+        if is_url(source):
+            return
+        given = Path(source).resolve()
+        store, zone = self.store.resolve(), self.phi_zone.resolve()
+        if store.is_relative_to(given) or zone.is_relative_to(given):
+            what = "store" if store.is_relative_to(given) else "PHI zone"
+            raise ConfigError(f"the {what} must not lie inside the input", hint="choose another --store or --phi-zone")
+        if given.is_relative_to(store):
+            raise ConfigError("the input must not lie inside the store", hint="only de-identified data belongs there")
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,6 +35,7 @@ class RunReport:
         seconds: How long it took.
         logical_digest: Digest of the snapshot's content.
         phi_zone: Where quarantine and vault lie.
+        unread: Files of the input that were not read: ending to count.
     """
 
     run_id: str
@@ -50,3 +51,4 @@ class RunReport:
     seconds: float
     logical_digest: str
     phi_zone: Path
+    unread: dict[str, int] = field(default_factory=dict)

@@ -82,10 +82,14 @@ def write_whole(
     ]
 
 
-def tell_operator(folder: Path, surveys: Sequence[fhir.Survey], tallies: Mapping[str, int]) -> None:
-    """Write, in the PHI zone, which file has which number, and which code systems were masked."""
+def tell_operator(
+    folder: Path, surveys: Sequence[fhir.Survey], unread: Sequence[str], tallies: Mapping[str, int]
+) -> None:
+    """Write, in the PHI zone, which file has which number, what was not read, and which code systems were masked."""
     names = [[one.file.source_table, one.sha256, one.file.path.name] for one in surveys]
     _write(folder / "sources.tsv", ["source_table", "sha256", "file"], names)
+    if unread:
+        _write(folder / "not_read.tsv", ["file"], [[name] for name in unread])
     masked = {name[7:]: count for name, count in tallies.items() if name.startswith("system/")}
     if masked:
         rows = [[count, name] for name, count in sorted(masked.items(), key=lambda one: (-one[1], one[0]))]

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from mayo_data import assets, schema
 from mayo_data.config import GatesConfig
+from mayo_data.conformance.validate import Validate
 from mayo_data.engine.exchange import ExchangeWriter, Parcel, gather
 from mayo_data.events.normalize import Normalize
 from mayo_data.keys import Secret
@@ -31,17 +32,22 @@ from mayo_data.phi.vault import Vault
 from mayo_data.pipeline.place import private
 from mayo_data.quality import gates
 from mayo_data.sources import fhir
+from mayo_data.sources.bundles import Deletion
 from mayo_data.stage import TALLY, alive, fate, fates
 from mayo_data.store import write
 from mayo_data.timeline.build import Shard, build
+from mayo_data.timeline.same import same
 from mayo_data.types import Json
 
 _AUDITED = ("text_value", "unit", "status", "value_text", "description", "code")
 _WITHDRAWN = fate("normalize", "entered_in_error")
+_DELETION = fate("read", "deletion")
 _CODES = frozenset(["code", "parent_codes"])
-_NAMES = frozenset(["PATIENT", "RELATIVE", "STAFF", "EMAIL", "USERNAME", "STREET", "CITY", "COUNTY", "HOSPITAL", "ORG"])
+NAMES = frozenset(
+    ["PATIENT", "RELATIVE", "STAFF", "PERSON", "EMAIL", "USERNAME", "STREET", "CITY", "COUNTY", "HOSPITAL", "ORG"]
+)
 _NAMELESS_CODE = re.compile(r"//[\d.-]+$|(?:^|//)MASKED//[0-9a-f]{16}$")  # digits, or a keyed token
-_SHORTEST_NUMBER = 7  # digits below which a measured number says nothing of who
+SHORTEST_NUMBER = 7  # digits below which a measured number says nothing of who
 _QUARANTINED_BODY = 1 << 20  # how much of a bad line is kept; file and line lead to the rest
 
 
@@ -57,9 +63,10 @@ class SurveyTask:
 
 @dataclass(frozen=True)
 class MapTask:
-    """Read, scrub and normalise one split."""
+    """Read, validate, scrub and normalise one split."""
 
     split: fhir.Split
+    validate: Validate | None
     scrub: Scrub
     normalize: Normalize
     rules: GatesConfig
@@ -79,6 +86,7 @@ class MapReceipt(msgspec.Struct, frozen=True):
     fates: dict[str, int]
     tallies: dict[str, int]
     checks: dict[str, int]
+    deletions: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,8 @@ class BuildTask:
     vault_secret: Secret
     secret: Secret
     splits: tuple[tuple[str, float], ...]
+    deletions: tuple[Path, ...]
+    tables: frozenset[int]  # source files of an OMOP export, where there is a FHIR export beside it
     kept: frozenset[str]  # PHI categories that the policy keeps, so that the leak audit does not mind them
 
 
@@ -115,7 +125,14 @@ def survey_file(task: SurveyTask) -> fhir.Survey:
             for record in identifiers.from_fhir(resource):
                 out.write(msgspec.json.encode(record) + b"\n")
 
-        return fhir.survey(task.file, named, longest=task.longest, split_bytes=task.split_bytes)
+        names: set[tuple[str, str]] = set()
+        found = fhir.survey(
+            task.file, named, longest=task.longest, split_bytes=task.split_bytes,
+            texts=lambda region: names.update(identifiers.displays(region)),
+        )  # fmt: skip
+        for record in identifiers.directory_of(names):
+            out.write(msgspec.json.encode(record) + b"\n")
+        return found
 
 
 def map_split(task: MapTask) -> MapReceipt:
@@ -127,8 +144,10 @@ def map_split(task: MapTask) -> MapReceipt:
     ended: Counter[str] = Counter()
     tallies: Counter[str] = Counter()
     checks: Counter[str] = Counter()
+    deletions: list[dict[str, int | None]] = []
     raw = _counted(fhir.read(task.split, longest=task.longest), "read", rows)
-    scrubbed = _counted(task.scrub(raw), "scrub", rows)
+    checked = _counted(task.validate(raw), "validate", rows) if task.validate else raw
+    scrubbed = _counted(task.scrub(checked), "scrub", rows)
     staged = task.normalize(scrubbed)
     path = task.folder / f"{task.split.name}.arrow"
     quarantine = task.quarantine / f"{task.split.name}.ndjson"
@@ -139,7 +158,7 @@ def map_split(task: MapTask) -> MapReceipt:
                 ended += fates(batch)
                 live = alive(batch)
                 if live.num_rows < batch.num_rows:
-                    _set_aside(batch, task.split.file.path.name, rejected, tallies)
+                    set_aside(batch, task.split.file.path.name, rejected, tallies)
                 if live.num_rows:
                     rows["normalize"] += live.column("source_item").to_numpy().tolist().count(0)
                     rows["events"] += live.num_rows
@@ -148,17 +167,36 @@ def map_split(task: MapTask) -> MapReceipt:
                 withdrawn = batch.filter(pc.equal(batch.column("fate"), _WITHDRAWN))
                 if withdrawn.num_rows:  # ends the earlier versions of the resource, wherever they are
                     writer.write(withdrawn)
+                ordered = batch.filter(pc.equal(batch.column("fate"), _DELETION))
+                deletions += [_deletion(body, task.scrub.secret) for body in ordered.column("body").to_pylist()]
         parcels = writer.close()
     except BaseException:
         writer.abandon()
         raise
     if quarantine.stat().st_size == 0:
         quarantine.unlink()
+    if deletions:
+        left = pa.Table.from_pylist(deletions, schema=schema.table("deletions"))
+        _arrow(left, deletions_of(task.folder, task.split.name))
     done = MapReceipt(
-        task.split.name, task.split.file.source_table, parcels, dict(rows), dict(ended), dict(tallies), dict(checks)
-    )
+        task.split.name, task.split.file.source_table, parcels, dict(rows), dict(ended), dict(tallies), dict(checks),
+        len(deletions),
+    )  # fmt: skip
     write.write_bytes(msgspec.json.encode(done), receipt)
     return done
+
+
+def deletions_of(folder: Path, name: str) -> Path:
+    """Return the file in which a map task leaves what the source has deleted."""
+    return folder / f"{name}-deleted.arrow"
+
+
+def _deletion(body: bytes, secret: Secret) -> dict[str, int | None]:
+    """An order to delete, under the keys that the events carry."""
+    order = msgspec.json.decode(body, type=Deletion)
+    subject = secret.subject_id(order.reference) if order.reference.startswith("Patient/") else None
+    key = secret.integer("resource", order.reference)
+    return {"resource_key": key, "subject_id": subject, "version": order.version}
 
 
 def build_shard(task: BuildTask) -> BuildReceipt:
@@ -167,7 +205,7 @@ def build_shard(task: BuildTask) -> BuildReceipt:
     if receipt.exists():
         return msgspec.json.decode(receipt.read_bytes(), type=BuildReceipt)
     staged = gather(task.exchange, task.number, schema.table("staged"))
-    shard = build(staged)
+    shard = build(staged, pa.concat_tables([_table(path) for path in task.deletions]) if task.deletions else None)
     leaks = _audit(staged, task)
     files = [] if leaks else _write(shard, task)
     subjects = sorted(set(shard.events.column("subject_id").to_pylist()))
@@ -175,6 +213,7 @@ def build_shard(task: BuildTask) -> BuildReceipt:
     _arrow(_splits(subjects, task), task.folder / f"splits-{task.number:04d}.arrow")
     rows = {
         "staged": staged.column("fate").null_count, "resources_in": shard.resources_in, "superseded": shard.superseded,
+        "deleted": shard.deleted,
         "resources": shard.resources.num_rows, "events": shard.events.num_rows, "subjects": len(subjects),
     }  # fmt: skip
     checks = gates.shard(shard.events, task.number, task.shards)
@@ -194,6 +233,12 @@ def _write(shard: Shard, task: BuildTask) -> list[write.FileReceipt]:
         write.write_table(
             shard.decisions, task.draft / "lineage" / "decisions" / name, schema_name="decisions", root=task.draft
         ),
+        write.write_table(
+            same(shard.events, task.tables) if task.tables else schema.table("same_facts").empty_table(),
+            task.draft / "lineage" / "same_facts" / name,
+            schema_name="same_facts",
+            root=task.draft,
+        ),
     ]
 
 
@@ -206,7 +251,7 @@ def _counted(batches: Iterator[pa.RecordBatch], name: str, rows: Counter[str]) -
         yield batch
 
 
-def _set_aside(batch: pa.RecordBatch, file: str, rejected: BinaryIO, tallies: Counter[str]) -> None:
+def set_aside(batch: pa.RecordBatch, file: str, rejected: BinaryIO, tallies: Counter[str]) -> None:
     """Add up the tallies of a batch, and write its bad rows to the quarantine: file, line, reason, body."""
     names = ("source_row", "fate", "fate_path", "body")
     columns = {name: batch.column(name).to_pylist() for name in names}
@@ -261,7 +306,7 @@ def _audit(staged: pa.Table, task: BuildTask) -> list[tuple[str, str, str]]:
             hidden = [one for one in person.identifiers if one.category not in task.kept]
             for index, category in Audit(hidden).leaks(text for _, text in strings):
                 column, text = strings[index]
-                if column in _CODES and category not in _NAMES:
+                if column in _CODES and category not in NAMES:
                     continue  # the digits of a public code may well be somebody's ZIP
                 found.append((_event_id(staged, subject_id, column, text), column, category))
     finally:
@@ -274,7 +319,7 @@ def _is_public(column: str, text: str) -> bool:
     if column == "code":
         return _NAMELESS_CODE.search(text) is not None
     if column == "value_text":
-        return "." in text or len(text) < _SHORTEST_NUMBER
+        return "." in text or len(text) < SHORTEST_NUMBER
     return column == "unit" and units.is_public(text)
 
 
@@ -303,3 +348,8 @@ def _splits(subjects: Sequence[int], task: BuildTask) -> pa.Table:
 def _arrow(table: pa.Table, path: Path) -> None:
     with pa.OSFile(str(path), "wb") as out, pa.ipc.new_file(out, table.schema) as writer:
         writer.write_table(table)
+
+
+def _table(path: Path) -> pa.Table:
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).read_all()

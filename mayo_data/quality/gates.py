@@ -71,6 +71,17 @@ def source_verdicts(files: int, broken: int, rows: int) -> list[Verdict]:
     ]
 
 
+def manifest_verdict(listed: int, wrong: int) -> Verdict:
+    """Return the verdict of G0 on a manifest: does every file hold as many resources as the server says?
+
+    Args:
+        listed: Files whose number of resources the manifest says.
+        wrong: Files that hold another number.
+    """
+    said = f"{wrong} of {listed} files hold another number of resources than manifest.json says"
+    return Verdict("G0", "manifest_counts", wrong == 0, said, "quarantine")
+
+
 def resource_verdicts(steps: Sequence[Step], rules: GatesConfig) -> list[Verdict]:
     """Return the verdicts of G1: how much went to the quarantine, and does every row have a fate?"""
     reasons = assets.toml("schemas", "reasons.toml")
@@ -92,6 +103,17 @@ def resource_verdicts(steps: Sequence[Step], rules: GatesConfig) -> list[Verdict
             for step in steps
         ),
     ]
+
+
+def table_verdict(tables: Sequence[Step]) -> Verdict:
+    """Return the verdict of G1 on the tables of an OMOP export: does every row of every table have a fate?
+
+    Args:
+        tables: What became of the rows of each table.
+    """
+    lost = [table.name for table in tables if not table.balanced]
+    said = f"every row of {len(tables)} tables has a fate" if not lost else "rows lost in " + ", ".join(lost)
+    return Verdict("G1", "tables_accounted", not lost, said)
 
 
 def event_verdicts(counts: Mapping[str, int], rules: GatesConfig) -> list[Verdict]:

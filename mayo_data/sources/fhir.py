@@ -1,39 +1,49 @@
-"""Reads FHIR exports: folders of ndjson (plain, gzip, zstd), Bundles and single resources.
+"""Reads FHIR exports: folders of ndjson (plain, gzip, zstd), Bundles and single resources, here or in an object store.
 
 Two passes. `survey` hashes each file, finds where it can be split, and hands over the resources that name people
-and places, so that everything is known before the first text is scrubbed. `read` then yields the lines of one
-split as `raw` batches.
+and places, so that everything is known before the first text is scrubbed. `read` then yields the rows of one split
+as `raw` batches: a line is a row, and so is each entry of a Bundle, whether the Bundle is a file or a line.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
 
 import msgspec
 import pyarrow as pa
 
 from mayo_data import assets, schema
 from mayo_data.errors import SourceError
+from mayo_data.sources import bundles, location, manifest
 from mayo_data.sources.blocks import Broken, blocks, regions
+from mayo_data.sources.bundles import UNPARSABLE, Document, Row
+from mayo_data.sources.location import Found, RemotePath
 from mayo_data.stage import fate
 from mayo_data.types import Json
 
 _NAME = re.compile(r"\.(ndjson|jsonl|json)(?:\.(gz|zst))?$", re.IGNORECASE)
 _FIRST_KEY = re.compile(rb'\s*\{\s*"resourceType"\s*:\s*"([A-Za-z]+)"')
-_URN = re.compile(rb'"urn:uuid:[0-9A-Za-z-]{1,64}"')
-_UNPARSABLE = (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError, ArithmeticError)
 _BOM = b"\xef\xbb\xbf"
 _ROWS = 4096
 _BYTES = 4 << 20
+_PACKED = 8  # times that an archive is smaller than what is in it, roughly
+_ENDINGS = re.compile(
+    "csv|tsv|xml|txt|md|pdf|rtf|html?|docx?|xlsx?|parquet|sql|db|sqlite|log|zip|tar|tgz|gz|zst|bz2|xz|7z|part|tmp|dcm|hl7"
+    "|json|ndjson|jsonl|ya?ml|toml|sha256|md5"
+)
 SPLIT_BYTES = 32 << 20
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode  # a Decimal keeps the digits: 1.10 stays 1.10
-_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 @dataclass(frozen=True)
@@ -41,14 +51,14 @@ class SourceFile:
     """One file of an export.
 
     Attributes:
-        path: Where it lies (PHI zone: a name can be PHI).
+        path: Where it lies, here or in an object store (PHI zone: a name can be PHI).
         source_table: Its number in this run, by order of relative path.
         kind: `ndjson` or `json`.
         compression: `""`, `gz` or `zst`.
         size: Bytes on disk.
     """
 
-    path: Path
+    path: Path | RemotePath
     source_table: int
     kind: str
     compression: str
@@ -60,21 +70,41 @@ class SourceFile:
         return f"{self.kind}.{self.compression}" if self.compression else self.kind
 
 
+class Form(NamedTuple):
+    """How a file is written.
+
+    Attributes:
+        kind: `lines`, `bundle` or `resource`.
+        renamed: Not empty where entries of the Bundle call each other by names that are not their ids: a mark of this
+            very survey, under which a process remembers the names.
+        when: When the Bundle was written, in microseconds, where it says so.
+    """
+
+    kind: str = "lines"
+    renamed: str = ""
+    when: int | None = None
+
+
+_LINES = Form()
+
+
 @dataclass(frozen=True)
 class Split:
     """A part of a file that one task reads.
 
     Attributes:
         file: The file.
-        start: First byte.
+        start: First byte of its content, decompressed.
         end: Byte after the last, or None for the end of the file.
-        first_row: Number of its first line, from 1.
+        first_row: Number of its first row, from 1.
+        form: How the file is written.
     """
 
     file: SourceFile
     start: int = 0
     end: int | None = None
     first_row: int = 1
+    form: Form = _LINES
 
     @property
     def name(self) -> str:
@@ -84,8 +114,8 @@ class Split:
     @property
     def weight(self) -> int:
         """How much work it is, roughly, in bytes."""
-        bytes_ = (self.file.size if self.end is None else self.end) - self.start
-        return bytes_ * (8 if self.file.compression else 1)
+        size = self.file.size * (_PACKED if self.file.compression else 1)
+        return max((size if self.end is None else self.end) - self.start, 1)
 
 
 @dataclass(frozen=True)
@@ -98,107 +128,284 @@ class Survey:
     broken: bool
 
 
-def discover(root: Path) -> list[SourceFile]:
-    """List the files of an export, in order of their relative path.
+@dataclass(frozen=True)
+class Export:
+    """What lies at the place of an input.
+
+    Attributes:
+        files: What is read, in order of the relative path.
+        unread: Names of what is not read (PHI zone).
+        counts: Source file to the number of resources that a manifest says are in it.
+    """
+
+    files: tuple[SourceFile, ...]
+    unread: tuple[str, ...] = ()
+    counts: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def endings(self) -> dict[str, int]:
+        """How many files are not read, by ending; an ending that nobody knows could be PHI, and is `other`."""
+        named = Counter(name.rpartition(".")[2].lower() if "." in name else "none" for name in self.unread)
+        known: Counter[str] = Counter()
+        for ending, count in named.items():
+            known[ending if ending == "none" or _ENDINGS.fullmatch(ending) else "other"] += count
+        return dict(sorted(known.items()))
+
+
+def discover(source: Path | str) -> Export:
+    """List the files of an export, in order of their relative path, and check them against a `manifest.json`.
 
     Args:
-        root: A folder (searched recursively) or one file.
+        source: A folder (searched recursively), one file, or a URL: `s3://`, `gs://`, `abfss://`.
 
     Raises:
-        SourceError: There is no such place, or nothing in it that this library reads.
+        SourceError: There is no such place, nothing in it that this library reads, a link that leads out of it, or a
+            manifest that names a file which is not there, or not inside.
+        ConfigError: The URL is of no known kind.
     """
-    if not root.exists():
-        raise SourceError("the input does not exist", hint="check --input")
-    found = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
     files: list[SourceFile] = []
-    for path in found:
-        match = _NAME.search(path.name)
-        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if match is None or hidden or (path.name == "manifest.json" and len(found) > 1):
-            continue
-        kind = "json" if match[1].lower() == "json" else "ndjson"
-        files.append(SourceFile(path, len(files), kind, (match[2] or "").lower(), path.stat().st_size))
+    places: dict[tuple[str, ...], SourceFile] = {}
+    unread: list[str] = []
+    manifests: list[tuple[Found, manifest.Manifest]] = []
+    for found in location.listing(source):
+        name = found.parts[-1]
+        match = _NAME.search(name)
+        listed = _manifest(found) if name == manifest.NAME else None
+        if listed is not None:
+            manifests.append((found, listed))
+        elif (
+            name == manifest.NAME
+            or match is None
+            or not found.regular
+            or any(part.startswith(".") for part in found.parts)
+        ):
+            unread.append("/".join(found.parts))
+        else:
+            kind = "json" if match[1].lower() == "json" else "ndjson"
+            file = SourceFile(found.path, len(files), kind, (match[2] or "").lower(), found.size)
+            files.append(file)
+            places[found.parts] = file
+    counts: dict[int, int] = {}
+    for found, listed in manifests:
+        for parts, count in manifest.match(listed, found.parts[:-1], places).items():
+            counts[places[parts].source_table] = count
     if not files:
         raise SourceError(
             "the input holds no FHIR file",
             hint="expected *.ndjson, *.jsonl or *.json, plain, .gz or .zst, at any depth",
         )
-    return files
+    return Export(tuple(files), tuple(unread), counts)
 
 
-def survey(file: SourceFile, named: Callable[[Json], None], *, longest: int, split_bytes: int = SPLIT_BYTES) -> Survey:
-    """Read a file once: digest, splits, and the resources that name people, places and medications.
+def _hidden(found: Found) -> bool:
+    return any(part.startswith(".") for part in found.parts)
+
+
+def _manifest(found: Found) -> manifest.Manifest | None:
+    if not found.regular or found.size > manifest.LONGEST:
+        return None
+    return manifest.read(b"".join(_told(blocks(found.path, ""), manifest.NAME)))
+
+
+# ── the first pass ────────────────────────────────────────────────────────────────────────────────
+
+
+def survey(
+    file: SourceFile,
+    named: Callable[[Json], None],
+    *,
+    longest: int,
+    split_bytes: int = SPLIT_BYTES,
+    texts: Callable[[bytes], object] | None = None,
+) -> Survey:
+    """Read a file for the first time: digest, form, splits, and the resources that name people, places and medications.
 
     Args:
         file: The file.
         named: Called with each such resource.
-        longest: Longest line that is read, in bytes.
-        split_bytes: Size of a split, in bytes; only uncompressed ndjson can be split.
+        longest: Longest line or entry that is read, in bytes.
+        split_bytes: Size of a split, in bytes; of an archive, eight times as much of its content.
+        texts: Called with all that is read, some lines at a time.
 
     Raises:
-        SourceError: The file cannot be opened.
+        SourceError: The file cannot be read.
     """
-    listed = assets.toml("schemas", "fhir", "resource_types.toml")["survey"]
-    wanted = frozenset(listed)
-    pattern = re.compile(rb'"resourceType"\s*:\s*"(?:' + "|".join(listed).encode() + rb')"')
-    try:
-        with file.path.open("rb") as opened:
-            sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError as error:
-        raise SourceError(
-            f"file {file.source_table} cannot be read: {error.strerror}", hint="check its permissions"
-        ) from error
-    splits: list[Split] = []
+    form = _form(file, longest)
+    found = _Surveyor(file, form, named, split_bytes * (_PACKED if file.compression else 1), texts)
+    digest = hashlib.sha256()
     broken = False
-    if file.kind == "json" and not _is_lines(file):
-        rows, broken = _document(file, longest)
-        for _, body, _ in rows:
-            if body is not None and pattern.search(body):
-                _name(body, wanted, named)
-        return Survey(file, sha256, (Split(file),), broken)
-    start = offset = 0
-    row = first_row = 1
     try:
-        for region in regions(blocks(file.path, file.compression), longest):
-            if region is None:
-                row += 1
-                offset = -1  # after a line that was skipped, offsets are unknown: the rest is one split
-                continue
-            last = -1
-            for match in pattern.finditer(region):
-                begin = region.rfind(b"\n", 0, match.start()) + 1
-                if begin == 0 and row == 1 and region.startswith(_BOM):
-                    begin = len(_BOM)
-                if begin == last:
-                    continue
-                last = begin
-                end = region.find(b"\n", match.end())
-                line = region[begin : end if end >= 0 else None]
-                first = _FIRST_KEY.match(line)
-                # Usually the first key tells; a contained resource alone does not make the line one of ours.
-                if first is None or first[1].decode() in wanted:
-                    _name(line, wanted, named)
-            row += region.count(b"\n") + 1
-            if offset >= 0:
-                offset += len(region) + 1
-                if not file.compression and offset - start >= split_bytes and offset < file.size:
-                    splits.append(Split(file, start, offset, first_row))
-                    start, first_row = offset, row
+        if form.kind == "lines":
+            found.lines(regions(_content(file, seen=digest.update), longest))
+        elif form.kind == "bundle":
+            found.entries(_entries(Split(file, form=form), longest))
+        else:
+            found.rows(_resource(file, longest))
     except Broken:
         broken = True
-    splits.append(Split(file, start, None, first_row))
-    return Survey(file, sha256, tuple(splits), broken)
+    if broken or form.kind != "lines":
+        digest = hashlib.sha256()
+        for block in _told(blocks(file.path, ""), f"file {file.source_table}"):
+            digest.update(block)
+    return Survey(file, digest.hexdigest(), found.splits(), broken)
+
+
+class _Surveyor:
+    """Numbers the rows of a file, notes where it can be split, and picks out who is named."""
+
+    def __init__(
+        self,
+        file: SourceFile,
+        form: Form,
+        named: Callable[[Json], None],
+        split_bytes: int,
+        texts: Callable[[bytes], object] | None,
+    ) -> None:
+        listed = assets.toml("schemas", "fhir", "resource_types.toml")["survey"]
+        self._wanted = frozenset(listed)
+        self._pattern = re.compile(rb'"resourceType"\s*:\s*"(?:' + "|".join(listed).encode() + rb')"')
+        self._file = file
+        self._form = form
+        self._named = named
+        self._texts = texts
+        self._split_bytes = split_bytes
+        self._row = self._first_row = 1
+        self._start = 0
+        self._splits: list[Split] = []
+
+    def splits(self) -> tuple[Split, ...]:
+        return (*self._splits, Split(self._file, self._start, None, self._first_row, self._form))
+
+    def lines(self, found: Iterator[bytes | int]) -> None:
+        offset = 0
+        for region in found:
+            self._cut(offset)
+            if isinstance(region, int):
+                self._row += 1
+                offset += region + 1
+                continue
+            offset += len(region) + 1
+            if self._row == 1:
+                region = region.removeprefix(_BOM)
+            if self._texts is not None:
+                self._texts(region)
+            if _is_special(region):
+                for line in region.split(b"\n"):
+                    rows = bundles.special(line)
+                    self.rows([Row(line)] if rows is None else rows)
+            else:
+                self._region(region)
+                self._row += region.count(b"\n") + 1
+
+    def entries(self, found: Iterator[tuple[int, bool, list[Row]]]) -> None:
+        for offset, splits_here, rows in found:
+            if splits_here:
+                self._cut(offset)
+            self.rows(rows)
+
+    def rows(self, rows: list[Row]) -> None:
+        self._row += len(rows)
+        for row in rows:
+            if self._texts is not None and row.body is not None and self._form.kind != "lines":
+                self._texts(row.body)
+            if row.body is not None and not row.reason and self._pattern.search(row.body):
+                self._name(row.body)
+
+    def _cut(self, offset: int) -> None:
+        """End a split before what begins here, where it is large enough."""
+        if offset - self._start >= self._split_bytes:
+            self._splits.append(Split(self._file, self._start, offset, self._first_row, self._form))
+            self._start, self._first_row = offset, self._row
+
+    def _region(self, region: bytes) -> None:
+        last = -1
+        for match in self._pattern.finditer(region):
+            begin = region.rfind(b"\n", 0, match.start()) + 1
+            if begin == last:
+                continue
+            last = begin
+            end = region.find(b"\n", match.end())
+            self._name(region[begin : end if end >= 0 else None])
+
+    def _name(self, line: bytes) -> None:
+        # Usually the first key tells; a contained resource alone does not make the line one of ours.
+        first = _FIRST_KEY.match(line)
+        if first is not None and first[1].decode() not in self._wanted:
+            return
+        try:
+            resource = _decode(line)
+        except UNPARSABLE:
+            return  # the read pass gives it a fate
+        if isinstance(resource, dict) and resource.get("resourceType") in self._wanted:
+            self._named(resource)
+
+
+def _form(file: SourceFile, longest: int) -> Form:
+    """How a file is written; `.json` may be a Bundle, one resource, or ndjson by another name."""
+    if file.kind == "ndjson":
+        return _LINES
+    content = _content(file)
+    try:
+        first = next(content, b"").removeprefix(_BOM).lstrip()
+        more = next(content, None) is not None
+    except Broken:
+        more = False
+    if _is_lines(first, more):
+        return _LINES
+    document = Document(_content(file), 0)
+    with suppress(Broken):
+        for _ in document.entries():
+            if document.kind is not None:
+                break
+    if document.kind != "Bundle":
+        return Form("resource")
+    mark = uuid4().hex
+    return Form("bundle", mark if _names(file, longest, mark) else "", bundles.updated(document.head))
+
+
+def _is_lines(first: bytes, more: bool) -> bool:
+    """Whether a file that begins so is ndjson: its first line is a resource, or is bad while others are resources."""
+    line, newline, rest = first.partition(b"\n")
+    if not newline:
+        return False
+    if _is_resource(line):
+        return more or bool(rest.strip())
+    if more:
+        if bundles.is_open(line):
+            return False
+    else:
+        try:
+            _decode(first)
+        except UNPARSABLE:
+            pass
+        else:
+            return False
+    return any(_is_resource(line) for line in rest.split(b"\n"))
+
+
+def _is_resource(line: bytes) -> bool:
+    try:
+        found = _decode(line)
+    except UNPARSABLE:
+        return False
+    return isinstance(found, dict) and isinstance(found.get("resourceType"), str)
+
+
+# ── the second pass ───────────────────────────────────────────────────────────────────────────────
 
 
 def read(split: Split, *, longest: int) -> Iterator[pa.RecordBatch]:
     """Yield the lines of a split, or the entries of a Bundle, as `raw` batches of at most about 4 MiB.
 
     Blank lines are no rows. What cannot be read becomes a row with a fate: a line over the limit, the place where
-    a file breaks, a document that is no Bundle.
+    a file breaks, a document that is no Bundle; so does what is no resource: a deletion, a remark of the server.
 
     Args:
         split: What to read.
-        longest: Longest line that is read, in bytes.
+        longest: Longest line or entry that is read, in bytes.
+
+    Raises:
+        SourceError: The file cannot be read any more.
     """
     table = split.file.source_table
     bodies: list[bytes | None] = []
@@ -227,101 +434,107 @@ def _batch(table: int, numbers: list[int], bodies: list[bytes | None], fates: li
 
 def _rows(split: Split, longest: int) -> Iterator[tuple[int, bytes | None, str]]:
     """Yield row number, body, and why the row ends here (or an empty string)."""
-    file = split.file
-    if file.kind == "json" and not _is_lines(file):
-        yield from _document(file, longest)[0]
-        return
     number = split.first_row
+    found = _line_rows if split.form.kind == "lines" else _document_rows
     try:
-        for region in regions(blocks(file.path, file.compression, split.start, split.end), longest):
-            if region is None:
-                yield number, None, "line_too_long"
-                number += 1
+        for rows in found(split, longest):
+            if isinstance(rows, int):  # blank lines: no rows, but they have numbers
+                number += rows
                 continue
-            if number == 1 and region.startswith(_BOM):
-                region = region[len(_BOM) :]
-            for line in region.split(b"\n"):
-                if line and not line.isspace():
-                    yield number, line, ""
+            for row in rows:
+                yield number, *row
                 number += 1
-    except Broken:
-        yield number, None, "corrupt_file"
+    except Broken as broken:
+        yield number, None, broken.reason
 
 
-def _is_lines(file: SourceFile) -> bool:
-    """Whether a .json file is ndjson by another name: its first line alone is a resource, and no Bundle."""
-    try:
-        line, end, _ = next(blocks(file.path, file.compression), b"").removeprefix(_BOM).partition(b"\n")
-    except Broken:
-        return False
-    first = _FIRST_KEY.match(line)
-    if not end or (first is not None and first[1] == b"Bundle"):
-        return False
-    return _is_resource(line)
+def _line_rows(split: Split, longest: int) -> Iterator[Iterable[Row] | int]:
+    """Yield the rows of lines, or a number of blank lines."""
+    first = split.first_row == 1
+    for region in regions(_content(split.file, split.start, split.end), longest):
+        if isinstance(region, int):
+            yield [Row(None, "line_too_long")]
+            continue
+        if first:
+            region = region.removeprefix(_BOM)
+        first = False
+        if not region or region.isspace():
+            yield region.count(b"\n") + 1
+            continue
+        special = _is_special(region)
+        for line in region.split(b"\n"):
+            if not line or line.isspace():
+                yield 1
+            elif special and (rows := bundles.special(line)) is not None:
+                yield rows
+            else:
+                yield [Row(line)]
 
 
-def _is_resource(line: bytes) -> bool:
-    try:
-        found = _decode(line)
-    except _UNPARSABLE:
-        return False
-    return isinstance(found, dict) and isinstance(found.get("resourceType"), str) and found["resourceType"] != "Bundle"
+def _document_rows(split: Split, longest: int) -> Iterator[Iterable[Row] | int]:
+    if split.form.kind == "resource":
+        yield _resource(split.file, longest)
+        return
+    for _, _, rows in _entries(split, longest):
+        yield rows
 
 
-def _document(file: SourceFile, longest: int) -> tuple[list[tuple[int, bytes | None, str]], bool]:
-    """Take a .json file apart: a Bundle into its entries, one resource as it is, ndjson by another name too."""
+def _is_special(region: bytes) -> bool:
+    return b'"Bundle"' in region or b'"OperationOutcome"' in region
+
+
+def _entries(split: Split, longest: int) -> Iterator[tuple[int, bool, list[Row]]]:
+    """Yield the entries of a Bundle: place, whether a split can begin there, and what the entry comes to."""
+    names = _names(split.file, longest, split.form.renamed) if split.form.renamed else {}
+    document = Document(_content(split.file, split.start, split.end), longest, split.start)
+    for offset, entry in document.entries(whole=split.end is None):
+        if entry is None:
+            yield offset, False, [Row(None, "line_too_long")]
+        else:
+            yield offset, entry[:1] == b"{", bundles.opened(entry, names, split.form.when)
+
+
+@lru_cache(maxsize=1)
+def _names(file: SourceFile, longest: int, mark: str) -> bundles.Names:
+    """How the entries of a Bundle call each other. The splits of a file come one after another: one is remembered."""
+    names: bundles.Names = {}
+    with suppress(Broken):
+        for _, entry in Document(_content(file), longest).entries():
+            if entry is not None:
+                bundles.learn(entry, names)
+    return names
+
+
+def _resource(file: SourceFile, longest: int) -> list[Row]:
+    """The one resource of a document."""
     held: list[bytes] = []
     size = 0
+    for block in _content(file):
+        held.append(block)
+        size += len(block)
+        if size > longest:
+            return [Row(None, "line_too_long")]
+    body = bundles.compact(b"".join(held).removeprefix(_BOM))
     try:
-        for block in blocks(file.path, file.compression):
-            held.append(block)
-            size += len(block)
-            if size > max(longest, 1 << 30):
-                return [(1, None, "line_too_long")], False
-    except Broken:
-        return [(1, None, "corrupt_file")], True
-    body = b"".join(held).removeprefix(_BOM)
+        _decode(body)
+    except UNPARSABLE:
+        return [Row(body[: 1 << 20] or None, "not_a_bundle")]
+    rows = bundles.special(body)
+    return [Row(body)] if rows is None else rows
+
+
+def _content(
+    file: SourceFile, start: int = 0, end: int | None = None, seen: Callable[[bytes], object] | None = None
+) -> Iterator[bytes]:
+    return _told(blocks(file.path, file.compression, start, end, seen=seen), f"file {file.source_table}")
+
+
+def _told(content: Iterator[bytes], name: str) -> Iterator[bytes]:
+    """Tell what goes wrong without the name of the file."""
     try:
-        whole = _decode(body)
-    except _UNPARSABLE:
-        lines = body.split(b"\n")
-        if any(_is_resource(line) for line in lines):  # ndjson whose first line is bad
-            return [(number, line, "") for number, line in enumerate(lines, 1) if line and not line.isspace()], False
-        return [(1, body[: 1 << 20] or None, "not_a_bundle")], False
-    if not isinstance(whole, dict) or whole.get("resourceType") != "Bundle":
-        return [(1, body, "")], False
-    rows: list[tuple[int, bytes | None, str]] = []
-    entries = whole.get("entry", [])
-    named = _full_urls(entries)
-    for number, entry in enumerate(entries if isinstance(entries, list) else [], 1):
-        resource = entry.get("resource") if isinstance(entry, dict) else None
-        if isinstance(resource, dict):
-            url = entry.get("fullUrl")
-            if "id" not in resource and isinstance(url, str) and url.startswith("urn:uuid:"):
-                resource["id"] = url[9:]
-            rows.append((number, _URN.sub(lambda match: named.get(match[0], match[0]), _encode(resource)), ""))
-        else:
-            rows.append((number, _encode(entry), ""))  # scrub will say what is wrong with it
-    return rows, False
-
-
-def _full_urls(entries: object) -> dict[bytes, bytes]:
-    """How the entries of a Bundle call each other by `urn:uuid:`, where that is not the resource's own id."""
-    named: dict[bytes, bytes] = {}
-    for entry in entries if isinstance(entries, list) else []:
-        resource = entry.get("resource") if isinstance(entry, dict) else None
-        url = entry.get("fullUrl") if isinstance(entry, dict) else None
-        if isinstance(resource, dict) and isinstance(url, str) and _URN.fullmatch(f'"{url}"'.encode()):
-            kind, ident = resource.get("resourceType"), resource.get("id")
-            if isinstance(kind, str) and isinstance(ident, str) and ident != url[9:]:
-                named[f'"{url}"'.encode()] = _encode(f"{kind}/{ident}")
-    return named
-
-
-def _name(line: bytes, wanted: frozenset[str], named: Callable[[Json], None]) -> None:
-    try:
-        resource = _decode(line)
-    except _UNPARSABLE:
-        return  # the read pass gives it a fate
-    if isinstance(resource, dict) and resource.get("resourceType") in wanted:
-        named(resource)
+        yield from content
+    except OSError as error:
+        raise SourceError(
+            f"{name} cannot be read: {location.why(error)}",
+            hint="check its permissions, and the network. Run again: finished parts are kept",
+        ) from None

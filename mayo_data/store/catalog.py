@@ -29,6 +29,7 @@ FILES = {
     "scrubs": "lineage/scrubs*.parquet",
     "resources": "lineage/resources/*.parquet",
     "decisions": "lineage/decisions/*.parquet",
+    "same_facts": "lineage/same_facts/*.parquet",
 }
 _STORAGE = "v1.4.0"  # the oldest DuckDB that may open a catalog
 
@@ -88,6 +89,13 @@ SELECT subject_id, time, code, description, text_value AS text, encounter_id, av
 FROM events LEFT JOIN codes USING (code)
 WHERE split_part(code, '//', 1) IN ('NOTE', 'DIAGNOSTIC_REPORT_NOTE') AND text_value IS NOT NULL
 """
+_FACTS = """
+CREATE VIEW facts AS
+SELECT e.*, CASE WHEN starts_with(s.format, 'omop') THEN 'omop' ELSE 'fhir' END AS source,
+       coalesce(f.same_as, e.event_id) AS same_as, coalesce(f.same_as = e.event_id, true) AS stated_first
+FROM events e JOIN sources s USING (source_table)
+LEFT JOIN same_facts f USING (source_table, source_row, source_item)
+"""
 _TIMELINE = """
 CREATE MACRO timeline(subject) AS TABLE
 SELECT time, code, description, numeric_value, unit, text_value, end_time, status, encounter_id,
@@ -140,6 +148,15 @@ _MADE = {
             "event_id": "Names the event; md.trace takes it.",
         },
     ),
+    "facts": (
+        _FACTS,
+        "Events with where they come from: WHERE stated_first shows what FHIR and OMOP both state only once.",
+        {
+            "source": "fhir or omop.",
+            "same_as": "Names the fact: the event id, or of a fact that both state the event id in FHIR.",
+            "stated_first": "False where FHIR states the same fact.",
+        },
+    ),
 }
 
 
@@ -170,6 +187,10 @@ def build_catalog(snapshot: Path) -> None:
                 _comment(db, "VIEW", table, fields.metadata[b"doc"].decode(), docs)
             for table, (statement, text, docs) in _MADE.items():
                 db.execute(statement)
+                if table == "facts":  # the columns of events, and its own
+                    docs = (
+                        {field.name: schema.doc(field) for field in schema.table("events")} | _BASE["events"][1] | docs
+                    )
                 _comment(db, "TABLE" if table == "subjects" else "VIEW", table, text, docs)
             db.execute(_TIMELINE)
             db.execute("USE memory")

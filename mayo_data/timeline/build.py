@@ -29,6 +29,7 @@ class Shard(NamedTuple):
         codes: Table `codes`, of this shard.
         resources_in: Resources before versions were settled.
         superseded: Resources that lost against a newer version or are exact duplicates.
+        deleted: Resources that the source has deleted, or whose Patient it has.
     """
 
     events: pa.Table
@@ -37,16 +38,19 @@ class Shard(NamedTuple):
     codes: pa.Table
     resources_in: int
     superseded: int
+    deleted: int
 
 
-def build(staged: pa.Table) -> Shard:
+def build(staged: pa.Table, deletions: pa.Table | None = None) -> Shard:
     """Build the shard of some subjects from all of their staged events.
 
     The newest `meta.lastUpdated` of a resource wins; among equals, the first in source order. Where the newest
-    was withdrawn, none is left. The result depends on the rows alone, not on their order.
+    was withdrawn, none is left; where it was deleted later, none either, and of a deleted Patient nothing at all.
+    The result depends on the rows alone, not on their order.
 
     Args:
         staged: Table `staged`: live rows, and one row with a fate for every resource that was withdrawn.
+        deletions: Table `deletions`: of the whole run, whatever the shard.
 
     >>> build(schema.table("staged").empty_table()).events.num_rows
     0
@@ -56,13 +60,14 @@ def build(staged: pa.Table) -> Shard:
     heads = staged.filter(first).select(
         ["source_table", "source_row", "resource_type", "resource_key", "subject_id", "version", "decisions", "fate"]
     )
-    keep = _winners(heads)
+    gone = _gone(heads, deletions)
+    keep = _winners(heads) & ~gone
     live = np.asarray(pc.is_null(heads.column("fate")))
     if not live.all():
         staged = staged.filter(pc.invert(withdrawn))
-        heads, keep = heads.filter(pa.array(live)), keep[live]
-    superseded = int(heads.num_rows - keep.sum())
-    if superseded:
+        heads, keep, gone = heads.filter(pa.array(live)), keep[live], gone[live]
+    lost = int(heads.num_rows - keep.sum())
+    if lost:
         losers = heads.filter(pa.array(~keep))
         staged = staged.filter(pa.array(~np.isin(_places(staged), _places(losers))))
         heads = heads.filter(pa.array(keep))
@@ -73,7 +78,8 @@ def build(staged: pa.Table) -> Shard:
         decisions=_decisions(heads),
         codes=codes([staged]),
         resources_in=len(keep),
-        superseded=superseded,
+        superseded=lost - int(gone.sum()),
+        deleted=int(gone.sum()),
     )
 
 
@@ -125,6 +131,24 @@ def _winners(heads: pa.Table) -> npt.NDArray[np.bool_]:
     winners = np.zeros(len(keys), dtype=bool)
     winners[order[leads]] = True
     return winners
+
+
+def _gone(heads: pa.Table, deletions: pa.Table | None) -> npt.NDArray[np.bool_]:
+    """Which resources were deleted after they were written, or belong to a Patient who was."""
+    if deletions is None or deletions.num_rows == 0:
+        return np.zeros(heads.num_rows, dtype=bool)
+    latest = deletions.set_column(2, "version", pc.fill_null(deletions.column("version"), np.iinfo(np.int64).max))
+    latest = latest.group_by(["resource_key", "subject_id"]).aggregate([("version", "max")]).sort_by("resource_key")
+    ordered, until = _ints(latest, "resource_key"), _ints(latest, "version_max")
+    keys, subjects = _ints(heads, "resource_key"), _ints(heads, "subject_id")
+    place = np.minimum(np.searchsorted(ordered, keys), len(ordered) - 1)
+    named = ordered[place] == keys
+    version = np.asarray(pc.fill_null(heads.column("version"), _STATIC + 1))
+    gone: npt.NDArray[np.bool_] = named & (version <= until[place])
+    people = latest.filter(pc.is_valid(latest.column("subject_id")))
+    back = subjects[named & ~gone & np.asarray(pc.equal(heads.column("resource_type"), "Patient"))]
+    gone |= np.isin(subjects, np.setdiff1d(_ints(people, "subject_id"), back))
+    return gone
 
 
 def _dated(staged: pa.Table) -> pa.Table:

@@ -64,7 +64,7 @@ def test_every_used_reason_is_listed() -> None:
             if called == "Reject":
                 used |= {("scrub", reason) for reason in literals(node.args[0])}
             elif called == "fate":
-                arrows = {"scrub", "read", "normalize", "build"} & literals(node.args[0])
+                arrows = {"validate", "scrub", "read", "normalize", "build"} & literals(node.args[0])
                 used |= {(arrow, reason) for arrow in arrows for reason in literals(node.args[1])}
     assert len(used) > 12, "the search itself is broken"
     assert used <= REASONS

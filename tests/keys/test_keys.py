@@ -4,6 +4,7 @@ import base64
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,3 +93,21 @@ def test_the_digest_is_hmac_sha256() -> None:
     secret = keys.Secret(raw)
     assert secret.digest("domain", "välue") == hmac.new(raw, "domain\0välue".encode(), hashlib.sha256).digest()
     assert pickle.loads(pickle.dumps(secret)).digest("a", "b") == secret.digest("a", "b")
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=50, unique=True))
+def test_a_column_of_numbers_gets_pseudonyms_one_each(values: list[int]) -> None:
+    made = Secret(bytes(32)).integers("a", np.array(values, dtype=np.int64))
+    assert len(set(made.tolist())) == len(values)
+    assert all(0 <= one < 2**63 for one in made.tolist())
+    assert made.tolist() == Secret(bytes(32)).integers("a", np.array(values, dtype=np.int64)).tolist()
+    if values:
+        assert made.tolist() != Secret(bytes(32)).integers("b", np.array(values, dtype=np.int64)).tolist()
+        assert made.tolist() != Secret(bytes(range(32))).integers("a", np.array(values, dtype=np.int64)).tolist()
+
+
+def test_a_second_number_makes_another_pseudonym_and_zero_makes_none() -> None:
+    secret, ids = Secret(bytes(32)), np.array([7, 7, 7])
+    made = secret.integers("a", ids, np.array([0, 1, 2]))
+    assert len(set(made.tolist())) == 3
+    assert made[0] == secret.integers("a", ids)[0]

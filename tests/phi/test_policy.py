@@ -9,7 +9,7 @@ from mayo_data import events
 from mayo_data.errors import ConfigError
 from mayo_data.keys import Secret
 from mayo_data.phi import policy
-from mayo_data.phi.actions import CHOICES
+from mayo_data.phi.elements import CHOICES
 
 ISSUE = [
     "Patient",
@@ -121,7 +121,7 @@ def test_a_policy_may_extend_another_of_the_site(tmp_path: Path) -> None:
         'extends = "safe_harbor"\n[text]\nreplace = "blank"', 'extends = "safe_harbor"\n[ages]\ntop = "old"',
         'extends = "safe_harbor"\nextras = 1', 'extends = "safe_harbor"\n[dates]\nmax_dais = 3',
         'extends = "safe_harbor"\n[elements.Patient]\ngender = "keep"', 'extends = "safe_harbor"\n[elements.Patient]\nname = 5',
-        'extends = "safe_harbor"\n[elements.Patient]\nname = "drop"', 'extends = "safe_harbor"\n[elements.Patient]\nname = "drop NAMES"',
+        'extends = "safe_harbor"\n[elements.Patient]\nname = "drap"', 'extends = "safe_harbor"\n[elements.Patient]\nname = "drop NAMES"',
         'extends = "safe_harbor"\n[elements.Patiant]\nname = "label"', 'extends = "safe_harbor"\ndates = 5',
         'extends = "safe_harbor"\nextends = "safe_harbor"', 'extends = 5', 'extends = "safe_harbor"\n[codes]\nadmit = "urn:a"',
     ],

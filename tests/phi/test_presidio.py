@@ -36,4 +36,4 @@ def test_a_presidio_recognizer_works_in_ours() -> None:
     person = presidio.PatternRecognizer("PERSON", deny_list=["Tamsin"])
     parts = [FromPresidio(badge, {"BADGE": "USERNAME"}), FromPresidio(person)]
     scrubber = TextScrubber(TextSettings(replace="tag"), Secret(bytes(32)), Gazetteer([]), parts)
-    assert scrubber.scrub("ask Tamsin for B-123", Known((), 1, 2))[0] == "ask [PATIENT] for [USERNAME]"
+    assert scrubber.scrub("ask Tamsin for B-123", Known((), 1, 2))[0] == "ask [PERSON] for [USERNAME]"

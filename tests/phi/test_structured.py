@@ -96,9 +96,7 @@ def observation(**more: Any) -> Json:
 
 
 def test_what_is_not_named_is_not_there(clean: Clean) -> None:
-    found = clean(
-        observation(zzz=1, _status={}, text={"div": "x"}, performer=[{}], implicitRules="x", contained=[], focus=[])
-    )
+    found = clean(observation(zzz=1, _status={}, text={"div": "x"}, performer=[{}], contained=[], focus=[]))
     assert set(found) == {"resourceType", "id", "status", "code", "subject"}
     assert found["id"] == f"{SECRET.integer('resource', 'Observation/o1'):016x}"
     assert found["subject"] == {"reference": f"Patient/{SECRET.subject_id('Patient/p1')}"}
@@ -157,8 +155,9 @@ def test_a_code_that_names_the_subject_is_none(clean: Clean) -> None:
     for said in ("Quimbleford", "quimbleford", "OTTOLINE"):
         assert "status" not in clean(observation(status=said))
     assert "status" not in clean(observation(status="ottoline-quimbleford"))
-    assert clean(observation(status="in-progress"))["status"] == "in-progress"
-    assert "status" not in clean(observation(status="two words"))
+    for said in ("Doe", "in-progress", "two words"):  # of a required value set nothing else is a code
+        assert "status" not in clean(observation(status=said))
+    assert clean(observation(status="Final"))["status"] == "final"
     prefix = "http://terminology.hl7.org/CodeSystem/"
     for system, code in (
         (prefix + "site", "Quimbleford"),
@@ -296,3 +295,35 @@ def test_a_row_that_ended_is_passed_on(vault: Path) -> None:
     assert [(row["fate"], row["body"]) for row in rows[1:]] == [("read/corrupt_file", b"x")]
     assert rows[1]["subject_id"] is None
     assert found.schema == schema.table("scrubbed")
+
+
+def test_what_is_about_a_group_is_about_no_patient(vault: Path) -> None:
+    rows: list[bytes | Json] = [
+        observation(subject={"reference": "Group/g"}),
+        observation(implicitRules="http://x.example.org"),
+    ]
+    [batch] = stage(vault)(iter([raw(rows)]))
+    assert batch.column("fate").to_pylist()[:2] == ["scrub/not_about_a_patient", "scrub/implicit_rules"]
+
+
+@pytest.mark.parametrize("code", ["30525-0", "21612-7", "29553-5"])
+def test_an_age_over_89_is_grouped_where_it_is_the_value_of_an_observation(clean: Clean, code: str) -> None:
+    age = {"coding": [{"system": LOINC, "code": code}]}
+    ucum = "http://unitsofmeasure.org"
+    for value, kept in ((97, 90), (1200, 90), (44, 44)):
+        unit = "mo" if value > 1000 else "a"
+        found = clean(observation(code=age, valueQuantity={"value": value, "unit": unit, "system": ucum, "code": unit}))
+        assert found["valueQuantity"]["value"] == kept
+    assert clean(observation(code=age, valueInteger=93))["valueInteger"] == 90
+    assert clean(observation(code=age, valueInteger=93), "limited_data_set")["valueInteger"] == 93
+    component = {"code": age, "valueQuantity": {"value": 95, "unit": "yr"}}
+    assert clean(observation(component=[component]))["component"][0]["valueQuantity"]["value"] == 90
+    years = {"low": {"value": 85, "unit": "years"}, "high": {"value": 95, "unit": "years"}}
+    assert clean(observation(valueRange=years))["valueRange"]["high"]["value"] == 90
+
+
+def test_birth_sex_of_us_core_stays_and_nothing_else_in_its_place(clean: Clean) -> None:
+    url = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-birthsex"
+    for code, kept in (("F", [{"url": url, "valueCode": "F"}]), ("Quimbleford", None), ("Doe", None)):
+        found = clean({**PATIENT, "extension": [{"url": url, "valueCode": code}]}).get("extension")
+        assert (found or None) == kept

@@ -130,3 +130,15 @@ def test_what_cannot_be_moved_is_tagged() -> None:
     assert moved("Tuesday", "year", 0) == ("[DATE]", "tag")
     assert moved("4-Mar-56", "year", 0) == ("1956", "generalise")
     assert moved("March 30-31", "year", 0) == ("[DATE]", "tag")
+
+
+@pytest.mark.parametrize("name", ["Xanthorel", "Emily", "Boris", "Xanthorel Quixin"])
+def test_what_a_worker_met_before_changes_nothing(name: str) -> None:
+    """Another number of workers, another order of texts: the same surrogate."""
+    known = Known([], 7, 3)
+    wanted = {
+        sex: Surrogates(Secret(bytes(32)), {}.get).make("STAFF", "name", name, known, sex) for sex in ("F", "M", None)
+    }
+    for order in (("F", "M", None), ("M", None, "F"), (None, "F", "M")):
+        met = Surrogates(Secret(bytes(32)), {}.get)
+        assert {sex: met.make("STAFF", "name", name, known, sex) for sex in order} == wanted

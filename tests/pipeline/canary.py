@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from mayo_data import assets
 from mayo_data.keys import Secret
-from mayo_data.phi.actions import CHOICES
+from mayo_data.phi.elements import CHOICES, EXPORTED
 
 Json = dict[str, Any]
 LOINC, UCUM, RXNORM = "http://loinc.org", "http://unitsofmeasure.org", "http://www.nlm.nih.gov/research/umls/rxnorm"
@@ -156,7 +156,6 @@ class Canary:
         body |= {
             "resourceType": kind,
             "id": one["id"] if kind == "Patient" else self._ident(kind, one, variant),
-            "implicitRules": f"https://{self.word()}.org",
             "language": self.word(),
             "text": {"status": "generated", "div": f"<div>{self.word()} {self.letter(one)}</div>"},
             "contained": [{"resourceType": "Patient", "id": self.word(), "name": [{"family": self.word()}]}, self.word()],
@@ -211,7 +210,7 @@ class Canary:
         return body
 
     def _value(self, action: str, one: Json, variant: int) -> Any:
-        if action.startswith("drop"):
+        if action.partition(" ")[0] in {"drop", *EXPORTED}:
             kinds: list[Any] = [
                 {
                     "reference": f"Practitioner/{self.word()}",
@@ -224,6 +223,7 @@ class Canary:
             return kinds[variant % len(kinds)]
         made = {
             "code": "active",
+            "country": "US",
             "number": 3,
             "boolean": True,
             "time": "10:30:00",

@@ -82,7 +82,6 @@ BAD: dict[str, tuple[bytes | dict[str, Any], str]] = {
     "reference is a list": ({**O2, "subject": {"reference": ["Patient/p1"]}}, "missing_subject"),
     "reference to itself": ({**O2, "subject": {"reference": "#p"}}, "missing_subject"),
     "reference to nobody": ({**O2, "subject": {"reference": "Patient/nobody"}}, "unknown_subject"),
-    "reference to a group": ({**O2, "subject": {"reference": "Group/p1"}}, "unknown_subject"),
     "identifier of nobody": ({**O2, "subject": {"identifier": {"value": "77"}}}, "unknown_subject"),
     "code is a string": ({**O2, "code": "x"}, "wrong_shape"),
     "code is a number": ({**O2, "code": 5}, "wrong_shape"),
@@ -129,7 +128,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunReport]:
     for number, (row, _) in enumerate(BAD.values()):
         rows += [row, observation(f"good{number}")]
     export(folder / "in", {"a.ndjson": rows})
-    report = go(folder / "in", folder / "store")
+    report = go(folder / "in", folder / "store", validate="off")  # the scrub stands alone
     return folder / "store", report
 
 
@@ -194,7 +193,7 @@ def fine(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunReport]:
         raw = row if isinstance(row, bytes) else json.dumps(row).encode()
         rows.append(raw.replace(b'"id": "x"', b'"id":"x"').replace(b'"id":"x"', b'"id":"x%d"' % number))
     export(folder / "in", {"a.ndjson": rows})
-    return folder / "store", go(folder / "in", folder / "store")
+    return folder / "store", go(folder / "in", folder / "store", validate="off")
 
 
 @pytest.mark.parametrize(("number", "name"), list(enumerate(FINE)))
@@ -324,7 +323,7 @@ def test_bundles_whole_and_broken(tmp_path: Path) -> None:
     assert codes_of(store).count(CREATININE) == 2
     assert reasons(store) == [
         ("a.json", 3, "scrub/missing_type"), ("a.json", 4, "scrub/not_an_object"), ("a.json", 5, "scrub/missing_type"),
-        ("b.json", 1, "read/not_a_bundle"),
+        ("b.json", 1, "read/corrupt_file"),
     ]  # fmt: skip
 
 
@@ -381,15 +380,15 @@ def test_what_the_source_withdrew_does_not_come_back(tmp_path: Path) -> None:
     ]  # fmt: skip
     store, report = run_over(tmp_path, {"a.ndjson": rows})
     assert [row["source_row"] for row in events(store) if row["code"] == CREATININE] == [5]
-    assert report.steps[2].dropped == {"entered_in_error": 4}
-    assert report.steps[4].dropped == {"superseded": 3}
+    assert report.steps[3].dropped == {"entered_in_error": 4}
+    assert report.steps[5].dropped == {"superseded": 3}
 
 
 def test_a_second_run_of_the_same_process_knows_its_patients(tmp_path: Path) -> None:
     go(export(tmp_path / "one", {"a.ndjson": [P, O1]}), tmp_path / "store")
     export(tmp_path / "two", {"a.ndjson": [patient("p2"), observation("o2", "p2"), observation("o3", "p1")]})
     report = go(tmp_path / "two", tmp_path / "store")
-    assert report.steps[1].dropped == {}
+    assert report.steps[1].dropped == report.steps[2].dropped == {}
     assert report.subjects == 2  # the delta has no Patient p1, but the vault knows it
 
 
@@ -447,9 +446,10 @@ def test_a_line_of_200_mb_needs_no_memory(tmp_path: Path, compression: str) -> N
     words = ("run", pipeline_file(tmp_path / "night.toml"), "--input", source, "--store", tmp_path / "store", "--workers", "1",
              "--key-file", key_file(tmp_path), "--log", "quiet")  # fmt: skip
     after = (
-        "import atexit, resource, pathlib\n"
+        # VmHWM begins anew with the program; ru_maxrss begins with what the parent process had.
+        "import atexit, pathlib\n"
         f"atexit.register(lambda: pathlib.Path({str(tmp_path / 'peak')!r}).write_text("
-        "str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)))"
+        "pathlib.Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0]))"
     )
     done = subprocess.run(command_line(*words, before=after), capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
@@ -491,9 +491,15 @@ def test_strict_stops_at_a_bad_row_and_commits_nothing(tmp_path: Path) -> None:
 
 
 def test_a_dropped_row_is_no_bad_row(tmp_path: Path) -> None:
-    rows = [P, O1, {"resourceType": "Practitioner", "id": "d"}, {"resourceType": "Appointment", "id": "a"}]
+    appointment = {
+        "resourceType": "Appointment",
+        "id": "a",
+        "status": "booked",
+        "participant": [{"status": "accepted"}],
+    }
+    rows = [P, O1, {"resourceType": "Practitioner", "id": "d"}, appointment]
     report = go(export(tmp_path / "in", {"a.ndjson": rows}), tmp_path / "store", strict=True)
-    assert report.steps[1].dropped == {"not_about_a_patient": 1, "type_not_in_policy": 1}
+    assert report.steps[2].dropped == {"not_about_a_patient": 1, "type_not_in_policy": 1}
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"   \n"])
@@ -520,7 +526,7 @@ EXIT: list[tuple[int, dict[str, Any], tuple[str, ...], str, str]] = [
         1,
         {},
         (),
-        "import mayo_data.pipeline.tasks as t\ndef build(s): return s.nothing\nt.build = build",
+        "import mayo_data.pipeline.tasks as t\ndef build(s, *more): return s.nothing\nt.build = build",
         "bug: AttributeError at",
     ),
     (2, {"phi": {"policy": "none"}}, (), "", "ConfigError: no policy"),
@@ -528,7 +534,7 @@ EXIT: list[tuple[int, dict[str, Any], tuple[str, ...], str, str]] = [
     (2, {"nonsense": {"a": 1}}, (), "", "ConfigError: pipeline file"),
     (2, {}, ("--workers", "many"), "", "--workers"),
     (2, {}, ("--key-file", "/nowhere"), "", "KeyMissingError: the key file cannot be read"),
-    (3, {}, ("--input", "/nowhere"), "", "SourceError: the input does not exist"),
+    (3, {}, ("nowhere",), "", "SourceError: the input does not exist"),
     (3, {}, ("--strict",), "", "SourceError: 1 rows went to the quarantine"),
     (4, {"gates": {"latest_year": 1900}}, (), "", "GateError: gate stopped the run: G2 time_implausible"),
     (
@@ -549,9 +555,10 @@ def test_each_cause_has_its_exit_code(
 ) -> None:
     export(tmp_path / "in", {"a.ndjson": [P, O1, note("n1", "Ottoline Quimbleford is well."), b"{bad"]})
     store = tmp_path / "store"
+    source = tmp_path / ("nowhere" if options == ("nowhere",) else "in")
     done = cli(
-        "run", pipeline_file(tmp_path / "night.toml", **sections), "--input", tmp_path / "in", "--store", store, "--key-file",
-        key_file(tmp_path, KEY), "--workers", "1", *options, before=before,
+        "run", pipeline_file(tmp_path / "night.toml", **sections), "--input", source, "--store", store, "--key-file",
+        key_file(tmp_path, KEY), "--workers", "1", *(word for word in options if word != "nowhere"), before=before,
     )  # fmt: skip
     assert done.returncode == code, done.stdout + done.stderr
     assert said in done.stderr

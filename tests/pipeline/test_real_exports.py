@@ -133,7 +133,8 @@ def test_it_commits_and_every_arrow_balances(done: Run) -> None:
     lines = sum(1 for _ in rows(done.source))
     assert done.report.steps[0].rows_in == lines
     assert done.report.steps[0].rows_out == lines
-    assert set(done.report.steps[1].dropped) <= {"not_about_a_patient", "type_not_in_policy"}
+    assert done.report.steps[1].dropped == {}, "all of it is valid FHIR"
+    assert set(done.report.steps[2].dropped) <= {"not_about_a_patient", "type_not_in_policy"}
     assert done.report.subjects == len(patients(done.source))
     assert [verdict for verdict in done.report.verdicts if not verdict.passed and verdict.action == "stop"] == []
     assert not list((done.store.with_name("store.phi") / "quarantine").rglob("*.ndjson"))

@@ -117,8 +117,8 @@ def dies(where: str, name: str, call: int = 1, after: bool = False) -> str:
 
 RUN = run.__module__
 BOUNDARIES = {
-    "first survey": dies(RUN, "survey_file"),
-    "late survey": dies(RUN, "survey_file", 9, after=True),
+    "first survey": dies("mayo_data.pipeline.survey", "survey_file"),
+    "late survey": dies("mayo_data.pipeline.survey", "survey_file", 9, after=True),
     "vault": dies("mayo_data.phi.vault:Vault", "add"),
     "vault done": dies("mayo_data.phi.vault:Vault", "index", after=True),
     "first split": dies(RUN, "map_split"),

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mayo_data.sources.blocks import BLOCK, Broken, blocks, regions
+from mayo_data.sources import blocks as module
+from mayo_data.sources.blocks import BLOCK, Bomb, Broken, blocks, regions
 
 CONTENT = b"".join(b'{"line":%d}\n' % number for number in range(40_000))
 
@@ -24,10 +25,10 @@ def chunks(content: bytes, sizes: list[int]) -> Iterator[bytes]:
         yield content[at:]
 
 
-def as_lines(found: Iterator[bytes | None]) -> list[bytes | None]:
-    out: list[bytes | None] = []
+def as_lines(found: Iterator[bytes | int]) -> list[bytes | int]:
+    out: list[bytes | int] = []
     for region in found:
-        out += [None] if region is None else region.split(b"\n")
+        out += [region] if isinstance(region, int) else region.split(b"\n")
     return out
 
 
@@ -39,16 +40,16 @@ def as_lines(found: Iterator[bytes | None]) -> list[bytes | None]:
 )
 def test_any_chunking_gives_the_same_lines(wanted: list[bytes], sizes: list[int], longest: int, closed: bool) -> None:
     content = b"\n".join(wanted) + (b"\n" if closed and wanted else b"")
-    expected: list[bytes | None] = [line if len(line) <= longest else None for line in content.split(b"\n")]
+    expected: list[bytes | int] = [line if len(line) <= longest else len(line) for line in content.split(b"\n")]
     if expected and expected[-1] == b"":
         expected.pop()  # what follows the last newline is no line
     assert as_lines(regions(chunks(content, sizes), longest)) == expected
 
 
 def test_a_line_over_the_limit_is_left_out_wherever_it_lies() -> None:
-    assert as_lines(regions(iter([b"aaaaaa\nb\n"]), 3)) == [None, b"b"]
-    assert as_lines(regions(iter([b"aaa", b"aaa\nb\n"]), 3)) == [None, b"b"]
-    assert as_lines(regions(iter([b"b\naaaaaa"]), 3)) == [b"b", None]
+    assert as_lines(regions(iter([b"aaaaaa\nb\n"]), 3)) == [6, b"b"]
+    assert as_lines(regions(iter([b"aaa", b"aaa\nb\n"]), 3)) == [6, b"b"]
+    assert as_lines(regions(iter([b"b\naaaaaa"]), 3)) == [b"b", 6]
 
 
 def write(path: Path, compression: str, content: bytes) -> Path:
@@ -138,6 +139,39 @@ def test_a_bomb_comes_in_pieces(tmp_path: Path, compression: str) -> None:
     sizes = [len(block) for block in blocks(path, compression)]
     assert sum(sizes) == 160 << 20
     assert max(sizes) <= 48 << 20
+
+
+@pytest.mark.parametrize("compression", ["gz", "zst"])
+def test_a_bomb_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: str) -> None:
+    monkeypatch.setattr(module, "_HARMLESS", 100 << 20)
+    path = write(tmp_path / "file", compression, bytes(160 << 20))
+    size = 0
+    with pytest.raises(Bomb):
+        for block in blocks(path, compression):
+            size += len(block)
+    assert size <= 100 << 20
+    path = write(tmp_path / "file", compression, CONTENT)
+    monkeypatch.setattr(module, "_HARMLESS", 0)
+    assert sum(len(block) for block in blocks(path, compression)) == len(CONTENT)
+
+
+@pytest.mark.parametrize("compression", ["gz", "zst"])
+@given(st.integers(0, 5000), st.integers(0, 5000), st.integers(1, 900))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_a_window_of_an_archive(tmp_path: Path, compression: str, start: int, size: int, block: int) -> None:
+    content = CONTENT[:4000]
+    path = write(tmp_path / "file", compression, content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BLOCK", block)
+        assert b"".join(blocks(path, compression, start, start + size)) == content[start : start + size]
+        assert b"".join(blocks(path, compression, start)) == content[start:]
+
+
+def test_what_is_stored_is_seen(tmp_path: Path) -> None:
+    path = write(tmp_path / "file", "gz", CONTENT)
+    seen: list[bytes] = []
+    list(blocks(path, "gz", seen=seen.append))
+    assert b"".join(seen) == path.read_bytes()
 
 
 @given(st.data())

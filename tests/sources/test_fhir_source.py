@@ -22,7 +22,7 @@ OBSERVATION = b'{"resourceType":"Observation","id":"o1","subject":{"reference":"
 
 def survey(path: Path, *, longest: int = MIB, split_bytes: int = 32 * MIB) -> tuple[fhir.Survey, list[dict[str, Any]]]:
     named: list[dict[str, Any]] = []
-    [file] = fhir.discover(path)
+    [file] = fhir.discover(path).files
     return fhir.survey(file, named.append, longest=longest, split_bytes=split_bytes), named
 
 
@@ -52,7 +52,7 @@ def test_every_name_of_an_export_is_found_in_order(tmp_path: Path) -> None:
     ignored = [".hidden.ndjson", ".git/a.ndjson", "README.md", "manifest.json", "a.ndjson.part", "SHA256SUMS"]
     for name in names + ignored:
         put(tmp_path, name, PATIENT)
-    found = fhir.discover(tmp_path)
+    found = fhir.discover(tmp_path).files
     assert [file.path.relative_to(tmp_path).as_posix() for file in found] == sorted(names)
     assert [file.source_table for file in found] == list(range(len(names)))
     assert {file.format for file in found} == {"ndjson", "ndjson.gz", "ndjson.zst", "json", "json.gz"}
@@ -168,7 +168,9 @@ def test_ndjson_named_json_is_read_line_by_line(tmp_path: Path) -> None:
 def test_a_broken_document_is_one_bad_row(tmp_path: Path, content: bytes) -> None:
     found, named = survey(put(tmp_path, "b.json", content))
     assert named == []
-    assert [(number, fate) for number, _, fate in rows(found)] == [(1, "read/not_a_bundle")]
+    reason = "not_a_bundle" if content == b"x" else "corrupt_file"
+    assert [(number, fate) for number, _, fate in rows(found)] == [(1, f"read/{reason}")]
+    assert found.broken == (content != b"x")
 
 
 def test_one_resource_or_none_in_a_document(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ VIEWS = {
     "sources",
     "subject_splits",
     "subjects",
+    "facts",
+    "same_facts",
 }
 
 

@@ -1,0 +1,196 @@
+"""Runs the SQL of views over FHIR, and hands the result out: Arrow, pandas, Polars, files."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pyarrow as pa
+
+from mayo_data.errors import ConfigError, MayoDataError, SourceError
+from mayo_data.store import scratch
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMATS = (".csv", ".parquet", ".ndjson")
+_OURS = "view: "  # begins every message that the SQL of a view raises on purpose
+_DIGITS = "DIGITS"
+
+
+class ViewTable:
+    """A view over FHIR resources, computed each time it is asked for.
+
+    Decimals are `DECIMAL(38,18)`: exact, where floating point would not be. pandas makes floats of them, as of any
+    decimal. Dates and times are text, because FHIR dates can be partial; a tag `ansi/type` in the view casts them.
+
+    Args:
+        sql: The statement.
+        written: The statement that gives decimals as text, for files of text.
+        columns: Name and SQL type of each column; in `written` a decimal is `DIGITS`.
+        name: Name of the view, or empty.
+        notes: What is suspicious in the view.
+        db: Connection to run on. Default: one of its own, in memory.
+    """
+
+    def __init__(
+        self,
+        sql: str,
+        written: str,
+        columns: Sequence[tuple[str, str]],
+        *,
+        name: str = "",
+        notes: Sequence[str] = (),
+        db: duckdb.DuckDBPyConnection | None = None,
+    ) -> None:
+        self.sql = sql
+        self.columns = tuple(column for column, _ in columns)
+        self.name = name
+        self.notes = tuple(notes)
+        self._written = written
+        self._columns = tuple(columns)
+        self._db = _connection() if db is None else db
+
+    def __repr__(self) -> str:
+        return f"ViewTable({self.name or 'view'!s}: {', '.join(self.columns)})"
+
+    @property
+    def relation(self) -> duckdb.DuckDBPyRelation:
+        """The view as a DuckDB relation, for more SQL on top of it.
+
+        Raises:
+            MayoDataError: DuckDB does not take the statement.
+        """
+        with _told():
+            return self._db.sql(self.sql)
+
+    def arrow(self) -> pa.Table:
+        """Return all rows as an Arrow table.
+
+        Raises:
+            ConfigError: A value does not fit the view: several where one is expected, or of another type.
+            SourceError: A file cannot be read.
+        """
+        with _told():
+            found = self._db.sql(self.sql).arrow()
+            return found if isinstance(found, pa.Table) else found.read_all()
+
+    def df(self) -> pd.DataFrame:
+        """Return all rows as a pandas data frame; the errors are those of `arrow`."""
+        with _told():
+            frame: pd.DataFrame = self._db.sql(self.sql).df()
+            return frame
+
+    def pl(self) -> Any:
+        """Return all rows as a Polars data frame; Polars must be installed. The errors are those of `arrow`."""
+        import polars as pl  # type: ignore[import-not-found,unused-ignore]
+
+        return pl.from_arrow(self.arrow())
+
+    def preview(self, rows: int = 20) -> list[tuple[Any, ...]]:
+        """Return the first rows, decimals as text with the digits of their source; the errors are those of `arrow`.
+
+        Args:
+            rows: How many.
+        """
+        with _told():
+            found: list[tuple[Any, ...]] = self._db.sql(self._written).limit(rows).fetchall()
+            return found
+
+    def write(self, out: Path | str) -> int:
+        """Write all rows to a file; it appears when it is complete.
+
+        In `.csv` and `.ndjson` a decimal has the digits of its source: 1.10 stays 1.10. A list in `.csv` is JSON.
+
+        Args:
+            out: `.csv`, `.parquet` or `.ndjson`.
+
+        Returns:
+            The number of rows.
+
+        Raises:
+            ConfigError: The format is not known, or a value does not fit the view.
+            SourceError: A file cannot be read.
+        """
+        path = Path(out)
+        if path.suffix not in FORMATS:
+            raise ConfigError(f"no format {path.suffix[:20]!r}", hint=f"the file ends in {', '.join(FORMATS)}")
+        if not path.absolute().parent.is_dir():
+            raise ConfigError("the folder of the output does not exist", hint="make it first")
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        select, options = self._copied(path.suffix)
+        try:
+            with _told():
+                done = self._db.execute(f"COPY ({select}) TO {scratch.quote(str(draft))} ({options})").fetchone()
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+        return int(done[0]) if done else 0
+
+    def _copied(self, suffix: str) -> tuple[str, str]:
+        if suffix == ".parquet":
+            return self.sql, "FORMAT parquet, COMPRESSION zstd"
+        if suffix == ".csv":
+            cells = ", ".join(f"{_cell(name, kind)} AS {scratch.name(name)}" for name, kind in self._columns)
+            return f"SELECT {cells} FROM ({self._written})", "FORMAT csv, HEADER true"
+        # A row as text: DuckDB's own writer of JSON would round the digits.
+        keys = (scratch.quote(f'"{name}":') for name, _ in self._columns)
+        values = (f"coalesce({_json(name, kind)}, 'null')" for name, kind in self._columns)
+        pairs = " || ',' || ".join(f"{key} || {value}" for key, value in zip(keys, values, strict=True))
+        return f"SELECT '{{' || {pairs} || '}}' FROM ({self._written})", "FORMAT csv, HEADER false, QUOTE '', ESCAPE ''"
+
+
+def _cell(name: str, kind: str) -> str:
+    return _json(name, kind) if kind.endswith("[]") or kind == "JSON" else scratch.name(name)
+
+
+def _json(name: str, kind: str) -> str:
+    column = scratch.name(name)
+    if kind in (_DIGITS, "JSON"):
+        return f"CAST({column} AS VARCHAR)"
+    if kind in (f"{_DIGITS}[]", "JSON[]"):
+        texts = f"list_transform({column}, lambda z: CAST(z AS VARCHAR))"
+        return f"'[' || array_to_string({texts}, ',') || ']'"
+    return f"CAST(to_json({column}) AS VARCHAR)"
+
+
+def _connection() -> duckdb.DuckDBPyConnection:
+    db = duckdb.connect(":memory:", config=dict(scratch.OFFLINE))
+    db.execute("SET TimeZone = 'UTC'")
+    spill = Path(tempfile.gettempdir()) / f"mayo-data-{secrets.token_hex(8)}"
+    db.execute(f"SET temp_directory = {scratch.quote(str(spill))}")
+    return db
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn DuckDB's errors into ours: its messages hold values and file names."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise _error(error) from None
+
+
+def _error(error: duckdb.Error) -> MayoDataError:
+    text = str(error)
+    if isinstance(error, duckdb.InvalidInputException) and _OURS in text:
+        return ConfigError(text.partition(_OURS)[2].splitlines()[0], hint="correct the view, or the data")
+    if isinstance(error, duckdb.ConversionException | duckdb.OutOfRangeException):
+        return ConfigError(
+            "a value does not fit the type of its column, or of a number or date in an expression",
+            hint="give the column another type, or the tag ansi/type CHARACTER VARYING",
+        )
+    if isinstance(error, duckdb.IOException | duckdb.InvalidInputException):
+        return SourceError(
+            "a FHIR file cannot be read: a line is no JSON, is too long, or the file is damaged",
+            hint="run the scrub again, or repair the file",
+        )
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return MayoDataError("there is not enough memory for this view", hint="write it to a file instead")
+    return ConfigError(f"the view cannot be computed ({type(error).__name__})", hint="make it simpler: fewer levels")

@@ -1,0 +1,1 @@
+"""SQL on FHIR: ViewDefinitions in, SQL text out. Nothing here runs SQL."""
