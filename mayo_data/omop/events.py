@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mayo_data.omop.model import Table, concepts, mapping
-from mayo_data.omop.sql import name, text
+from mayo_data.sql import name, text
 from mayo_data.stage import fate
 
 MASKED = "MASKED//"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mayo_data.omop.model import Field, Table
-from mayo_data.omop.sql import literal, name, text
+from mayo_data.sql import literal, name, text
 from mayo_data.stage import fate
 
 _LONGEST_LINE = 8 << 20  # bytes of one CSV row; DuckDB reads in buffers of several such

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 
 from mayo_data.omop.events import Judged
 from mayo_data.omop.model import Field, Table, concepts, mapping
-from mayo_data.omop.sql import name, text
+from mayo_data.sql import name, text
 
 REMOVED = "removed"  # stands in a required field of which nothing may stay
 _JUDGED = frozenset(["code", "word", "label", "text"])

@@ -65,7 +65,7 @@ def _load(model: str) -> Model:
         from mayo_data.phi.transformer import Transformer  # an extra
 
         return Transformer(model, network="default")
-    from mayo_data.phi.model import load  # spaCy: only where a model is wanted
+    from mayo_data.phi.model import load  # numpy and the weights: only where a model is wanted
 
     return load(model)
 

@@ -23,7 +23,6 @@ from mayo_data.errors import ConfigError, SourceError
 from mayo_data.keys import Secret
 from mayo_data.omop import load
 from mayo_data.omop.model import concepts, mapping, tables
-from mayo_data.omop.sql import name, text
 from mayo_data.phi import omop_people
 from mayo_data.phi.code_systems import CodeSystems
 from mayo_data.phi.identifiers import Record
@@ -44,6 +43,7 @@ from mayo_data.pipeline.omop_tasks import (
 from mayo_data.pipeline.report import Watcher
 from mayo_data.pipeline.tasks import MapReceipt
 from mayo_data.sources import fhir, omop, postgresql
+from mayo_data.sql import name, text
 from mayo_data.stage import fate
 from mayo_data.types import Identifier, Step
 

@@ -37,7 +37,6 @@ from mayo_data.keys import Secret
 from mayo_data.omop import load
 from mayo_data.omop.model import concepts, tables
 from mayo_data.omop.scrubbed import Scrubbed
-from mayo_data.omop.sql import name, text
 from mayo_data.phi import policy as policies
 from mayo_data.phi.audit import Audit
 from mayo_data.phi.policy import SMALL_ZIP3
@@ -48,6 +47,7 @@ from mayo_data.pipeline.omop_tasks import clean_texts, labels_of
 from mayo_data.pipeline.place import Place
 from mayo_data.pipeline.report import Watcher
 from mayo_data.quality import gates
+from mayo_data.sql import name, text
 from mayo_data.types import Step, Verdict
 
 

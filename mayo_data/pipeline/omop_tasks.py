@@ -28,7 +28,6 @@ from mayo_data.keys import Secret
 from mayo_data.omop import load
 from mayo_data.omop.events import Compiled, Judged, Relations
 from mayo_data.omop.model import mapping, tables
-from mayo_data.omop.sql import name, text
 from mayo_data.phi import omop_people
 from mayo_data.phi.labels import Labels, birth_of, known_of, offset_of
 from mayo_data.phi.structured import Scrub, text_scrubber
@@ -37,6 +36,7 @@ from mayo_data.pipeline.place import private
 from mayo_data.pipeline.tasks import MapReceipt, is_quarantined
 from mayo_data.quality import gates
 from mayo_data.sources import omop as source
+from mayo_data.sql import name, text
 from mayo_data.stage import fate
 from mayo_data.store import write
 

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mayo_data import schema
+from mayo_data import schema, sql
 from mayo_data.errors import StoreError
 from mayo_data.store import scratch
 from mayo_data.store.layout import Store
@@ -175,12 +175,12 @@ def build_catalog(snapshot: Path) -> None:
     path.unlink(missing_ok=True)
     try:
         with scratch.connection(snapshot / scratch.SPILL) as db:
-            db.execute(f"ATTACH {scratch.quote(str(path))} AS catalog (STORAGE_VERSION '{_STORAGE}')")
+            db.execute(f"ATTACH {sql.text(str(path))} AS catalog (STORAGE_VERSION '{_STORAGE}')")
             db.execute("USE catalog")
-            db.execute(f"SET file_search_path = {scratch.quote(str(snapshot.absolute()))}")
+            db.execute(f"SET file_search_path = {sql.text(str(snapshot.absolute()))}")
             for table, files in FILES.items():
                 more, docs = _BASE.get(table, ("", {}))
-                source = f"read_parquet({scratch.quote(files)}, hive_partitioning = false)"
+                source = f"read_parquet({sql.text(files)}, hive_partitioning = false)"
                 db.execute(f"CREATE VIEW {table} AS SELECT *{more} FROM {source}")
                 fields = schema.table(table)
                 docs = {field.name: schema.doc(field) for field in fields} | docs
@@ -200,9 +200,9 @@ def build_catalog(snapshot: Path) -> None:
 
 
 def _comment(db: duckdb.DuckDBPyConnection, kind: str, table: str, text: str, docs: dict[str, str]) -> None:
-    db.execute(f"COMMENT ON {kind} {table} IS {scratch.quote(text)}")
+    db.execute(f"COMMENT ON {kind} {table} IS {sql.text(text)}")
     for column, doc in docs.items():
-        db.execute(f"COMMENT ON COLUMN {table}.{scratch.name(column)} IS {scratch.quote(doc)}")
+        db.execute(f"COMMENT ON COLUMN {table}.{sql.name(column)} IS {sql.text(doc)}")
 
 
 def connect(store: Path | str, snapshot: str | None = None) -> duckdb.DuckDBPyConnection:
@@ -232,12 +232,12 @@ def connect(store: Path | str, snapshot: str | None = None) -> duckdb.DuckDBPyCo
         )
     try:
         db = duckdb.connect(str(folder / NAME), read_only=True, config=dict(scratch.OFFLINE))
-        db.execute(f"SET GLOBAL file_search_path = {scratch.quote(str(folder))}")
+        db.execute(f"SET GLOBAL file_search_path = {sql.text(str(folder))}")
         db.execute("SET GLOBAL TimeZone = 'UTC'")
         db.execute("SET GLOBAL parquet_metadata_cache = true")  # the files never change
         # Without this DuckDB would spill into the snapshot's own folder.
         spill = Path(tempfile.gettempdir()) / f"mayo-data-{secrets.token_hex(8)}"
-        db.execute(f"SET GLOBAL temp_directory = {scratch.quote(str(spill))}")
+        db.execute(f"SET GLOBAL temp_directory = {sql.text(str(spill))}")
     except duckdb.Error as error:
         raise StoreError("the catalog cannot be opened", hint="run mayo-data validate") from error
     return db

@@ -11,6 +11,7 @@ from typing import Literal
 import duckdb
 import pyarrow as pa
 
+from mayo_data import sql
 from mayo_data.errors import StoreError
 from mayo_data.store import scratch
 
@@ -50,7 +51,7 @@ class Draft:
             rows: Rows with all its columns, in order.
         """
         self._db.register("rows_to_add", rows)
-        self._db.execute(f"INSERT INTO {scratch.name(table)} SELECT * FROM rows_to_add")
+        self._db.execute(f"INSERT INTO {sql.name(table)} SELECT * FROM rows_to_add")
         self._db.unregister("rows_to_add")
 
     def change(self, count: str, change: str) -> int:
@@ -83,7 +84,7 @@ class Draft:
         options = "FORMAT parquet, COMPRESSION zstd" if form == "parquet" else "FORMAT csv, HEADER true"
         written = {}
         for table, query in queries.items():
-            path = scratch.quote(str(self.out / f"{table}.{form}"))
+            path = sql.text(str(self.out / f"{table}.{form}"))
             written[table] = int(self._db.execute(f"COPY ({query}) TO {path} ({options})").fetchall()[0][0])
         return written
 

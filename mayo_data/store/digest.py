@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mayo_data import sql
 from mayo_data.errors import StoreError
 from mayo_data.store import scratch
 
@@ -65,7 +66,7 @@ def digest(db: duckdb.DuckDBPyConnection, files: Sequence[Path], *, leave_out: S
             SELECT count(*), sum((m >> 64)::UBIGINT), sum((m & {_LOW}::UHUGEINT)::UBIGINT)
             FROM (SELECT md5_number({row}) AS m FROM read_parquet(?, hive_partitioning = false))
             """,
-            [[scratch.literal(path) for path in files]],
+            [[sql.literal(path) for path in files]],
         ).fetchall()[0]
     except duckdb.Error as error:
         raise StoreError("a file of the table cannot be read", hint="run mayo-data validate") from error
@@ -78,7 +79,7 @@ def digest(db: duckdb.DuckDBPyConnection, files: Sequence[Path], *, leave_out: S
 def _columns(db: duckdb.DuckDBPyConnection, path: Path, leave_out: Sequence[str]) -> tuple[tuple[str, str], ...]:
     described = db.execute(
         "SELECT column_name, column_type FROM (DESCRIBE FROM read_parquet(?, hive_partitioning = false))",
-        [scratch.literal(path)],
+        [sql.literal(path)],
     ).fetchall()
     return tuple(sorted((str(column), str(kind)) for column, kind in described if column not in leave_out))
 
@@ -90,7 +91,7 @@ def _text(column: str, kind: str) -> str:
     `:` and itself, without length when null. Numbers are spelled out by us: DuckDB's own spelling of floats
     and times may change between versions.
     """
-    value = scratch.name(column)
+    value = sql.name(column)
     if kind == "FLOAT":
         return f"printf('%.9g', {value}::DOUBLE), '|'"
     if kind == "DOUBLE":

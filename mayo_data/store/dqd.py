@@ -11,6 +11,7 @@ from typing import Protocol
 
 import duckdb
 
+from mayo_data import sql
 from mayo_data.errors import SourceError
 from mayo_data.store import scratch, tables
 
@@ -149,17 +150,17 @@ def _load(db: duckdb.DuckDBPyConnection, name: str, path: Path, kinds: Mapping[s
         typed = []
         for column, written in lowered.items():
             kind = kinds.get(column, "integer" if name in _VOCABULARY and column.endswith("concept_id") else "")
-            text = f"nullif(CAST({scratch.name(written)} AS VARCHAR), '')"
+            text = f"nullif(CAST({sql.name(written)} AS VARCHAR), '')"
             as_type = _CASTS.get(kind, "VARCHAR")
             value = f"try_cast({text} AS {as_type})"
             if as_type == "BIGINT":  # `6.0` is an integer, `6.5` and `six` are none
                 value = f"coalesce({value}, try_cast(try_cast({text} AS DOUBLE) AS BIGINT))"
                 whole = f"try_cast({text} AS DOUBLE) = floor(try_cast({text} AS DOUBLE))"
-                typed.append(f"{text} IS NOT NULL AND NOT coalesce({whole}, false) AS {scratch.name(column + WRONG)}")
-            typed.append(f"{value} AS {scratch.name(column)}")
-        table = scratch.name(name)
+                typed.append(f"{text} IS NOT NULL AND NOT coalesce({whole}, false) AS {sql.name(column + WRONG)}")
+            typed.append(f"{value} AS {sql.name(column)}")
+        table = sql.name(name)
         db.execute(f"CREATE TABLE {table} AS SELECT {', '.join(typed)} FROM {scan}")
-        counts = db.execute(f"SELECT {', '.join(f'count({scratch.name(one)})' for one in lowered)} FROM {table}")
+        counts = db.execute(f"SELECT {', '.join(f'count({sql.name(one)})' for one in lowered)} FROM {table}")
         return dict(zip(lowered, (int(one) for one in counts.fetchall()[0]), strict=True))
     except duckdb.Error as error:
         raise SourceError(f"the table {name} cannot be read", hint="is it CSV or Parquet, with a header?") from error

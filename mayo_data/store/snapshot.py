@@ -16,7 +16,7 @@ import msgspec
 import orjson
 import pyarrow.parquet as pq
 
-from mayo_data import schema
+from mayo_data import schema, sql
 from mayo_data.errors import StoreError
 from mayo_data.store import catalog, digest, scratch, write
 from mayo_data.store.layout import MANIFEST
@@ -160,7 +160,7 @@ def seal(
         }
         subjects = db.execute(
             "SELECT count(DISTINCT subject_id) FROM read_parquet(?)",
-            [[scratch.literal(path) for path in tables["events"]]],
+            [[sql.literal(path) for path in tables["events"]]],
         ).fetchall()[0][0]
     logical = "\n".join(f"{name}={summaries[name].digest}" for name in LOGICAL)
     known = {entry.path: entry for entry in receipts}

@@ -6,8 +6,8 @@ import gzip
 import re
 from pathlib import Path
 
+from mayo_data import sql
 from mayo_data.errors import SourceError
-from mayo_data.store import scratch
 
 _NAME = re.compile(r"([A-Za-z_]+)\.(csv|tsv|txt|parquet)(\.gz)?", re.IGNORECASE)
 _HEAD = 65_536
@@ -43,7 +43,7 @@ def scan(path: Path) -> str:
     Raises:
         SourceError: The file cannot be read as text.
     """
-    where = scratch.quote(scratch.literal(path))
+    where = sql.text(sql.literal(path))
     if path.name.lower().endswith(".parquet"):
         return f"read_parquet({where})"
     try:

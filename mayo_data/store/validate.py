@@ -21,6 +21,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mayo_data import sql
 from mayo_data.errors import StoreError
 from mayo_data.store import scratch, write
 from mayo_data.store.finding import Finding, columns, is_text
@@ -143,7 +144,7 @@ def _order(db: duckdb.DuckDBPyConnection, number: int, parquet: pq.ParquetFile, 
 def _values(db: duckdb.DuckDBPyConnection, path: Path, file: str, numeric: bool) -> Iterator[Finding]:
     source = "read_parquet(?, hive_partitioning = false)"
     odd = "count(*) FILTER (NOT isfinite(numeric_value))" if numeric else "0"
-    where = [scratch.literal(path)]
+    where = [sql.literal(path)]
     nulls, empty, infinite = db.execute(
         f"SELECT count(*) - count(code), count(*) FILTER (code = ''), {odd} FROM {source}", where
     ).fetchall()[0]
@@ -182,7 +183,7 @@ def _codes(db: duckdb.DuckDBPyConnection, root: Path) -> Iterator[Finding]:
     yield from columns(found, _CODES, _CODES_MORE, file)
     if "code" not in found.names or not is_text(found.field("code").type):
         return
-    db.execute("CREATE TABLE codes AS SELECT code FROM read_parquet(?)", [scratch.literal(path)])
+    db.execute("CREATE TABLE codes AS SELECT code FROM read_parquet(?)", [sql.literal(path)])
     checks = (
         ("code_null", "SELECT 1 FROM codes WHERE code IS NULL", "a row of the table of codes has none"),
         (
@@ -216,7 +217,7 @@ def _splits(db: duckdb.DuckDBPyConnection, root: Path) -> Iterator[Finding]:
         yield Finding("column_extra", "error", file, len(more), "MEDS allows subject_id and split only")
     if not {"subject_id", "split"} <= set(found.names) or found.field("subject_id").type != pa.int64():
         return
-    db.execute("CREATE TABLE splits AS SELECT subject_id, split FROM read_parquet(?)", [scratch.literal(path)])
+    db.execute("CREATE TABLE splits AS SELECT subject_id, split FROM read_parquet(?)", [sql.literal(path)])
     subjects = "SELECT DISTINCT subject_id FROM runs"
     checks = (
         (

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
+from mayo_data import sql
 from mayo_data.errors import ConfigError, MayoDataError, SourceError
 from mayo_data.store import scratch
 
@@ -127,7 +128,7 @@ class ViewTable:
         select, options = self._copied(path.suffix)
         try:
             with _told():
-                done = self._db.execute(f"COPY ({select}) TO {scratch.quote(str(draft))} ({options})").fetchone()
+                done = self._db.execute(f"COPY ({select}) TO {sql.text(str(draft))} ({options})").fetchone()
             os.replace(draft, path)
         finally:
             draft.unlink(missing_ok=True)
@@ -137,21 +138,21 @@ class ViewTable:
         if suffix == ".parquet":
             return self.sql, "FORMAT parquet, COMPRESSION zstd"
         if suffix == ".csv":
-            cells = ", ".join(f"{_cell(name, kind)} AS {scratch.name(name)}" for name, kind in self._columns)
+            cells = ", ".join(f"{_cell(name, kind)} AS {sql.name(name)}" for name, kind in self._columns)
             return f"SELECT {cells} FROM ({self._written})", "FORMAT csv, HEADER true"
         # A row as text: DuckDB's own writer of JSON would round the digits.
-        keys = (scratch.quote(f'"{name}":') for name, _ in self._columns)
+        keys = (sql.text(f'"{name}":') for name, _ in self._columns)
         values = (f"coalesce({_json(name, kind)}, 'null')" for name, kind in self._columns)
         pairs = " || ',' || ".join(f"{key} || {value}" for key, value in zip(keys, values, strict=True))
         return f"SELECT '{{' || {pairs} || '}}' FROM ({self._written})", "FORMAT csv, HEADER false, QUOTE '', ESCAPE ''"
 
 
 def _cell(name: str, kind: str) -> str:
-    return _json(name, kind) if kind.endswith("[]") or kind == "JSON" else scratch.name(name)
+    return _json(name, kind) if kind.endswith("[]") or kind == "JSON" else sql.name(name)
 
 
 def _json(name: str, kind: str) -> str:
-    column = scratch.name(name)
+    column = sql.name(name)
     if kind in (_DIGITS, "JSON"):
         return f"CAST({column} AS VARCHAR)"
     if kind in (f"{_DIGITS}[]", "JSON[]"):
@@ -164,7 +165,7 @@ def _connection() -> duckdb.DuckDBPyConnection:
     db = duckdb.connect(":memory:", config=dict(scratch.OFFLINE))
     db.execute("SET TimeZone = 'UTC'")
     spill = Path(tempfile.gettempdir()) / f"mayo-data-{secrets.token_hex(8)}"
-    db.execute(f"SET temp_directory = {scratch.quote(str(spill))}")
+    db.execute(f"SET temp_directory = {sql.text(str(spill))}")
     return db
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from mayo_data import sql
 from mayo_data.errors import ConfigError
+from mayo_data.sql import name as name
 
 MARK = "\x01"  # stands before the digits of a number that the reader has made a string: see mayo_data.views.source
 _WORD = re.compile(r"'(?:[^']|'')*'|\blambda\b|[()\[\]]")
@@ -20,16 +22,7 @@ def text(value: str) -> str:
     """
     if "\0" in value:
         raise ConfigError("a text of the view holds a zero byte", hint="remove it")
-    return "'" + value.replace("'", "''") + "'"
-
-
-def name(value: str) -> str:
-    """Return text as an SQL name.
-
-    >>> name("end")
-    '"end"'
-    """
-    return '"' + value.replace('"', '""') + '"'
+    return sql.text(value)
 
 
 def key(value: str) -> str:
