@@ -7,7 +7,8 @@ In one go and in turn, each a process of its own, start-up included: `mayo-data 
 
 CDM is the folder `omop_csv` of `mayo-data synth OUT --patients 5000`. meds_etl scrubs nothing, so that two comparisons
 are made: without the notes (events alone), and with them (here every note is read for PHI, there it is copied).
-Prints seconds at the median, the ratio, and how many events each wrote; writes JSON where --json says.
+Prints at the median seconds and seconds of processor (which other work on the machine changes little), the ratios, and
+how many events each wrote; writes JSON where --json says.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import shutil
 import statistics
 import subprocess
@@ -30,13 +32,15 @@ import mayo_data
 from mayo_data import keys
 
 
-def timed(command: list[str]) -> float:
-    """Seconds of a command, from its start to its end."""
-    began = time.perf_counter()
+def timed(command: list[str]) -> tuple[float, float]:
+    """Seconds of a command, from its start to its end, and of the processor in all of its processes."""
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
     if done.returncode:
         sys.exit(f"{command[0]} ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    return time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - began, busy
 
 
 def rows(folder: Path) -> int:
@@ -44,7 +48,7 @@ def rows(folder: Path) -> int:
     return int(ds.dataset([str(path) for path in folder.rglob("data/**/*.parquet")]).count_rows())
 
 
-def ours(cdm: Path, root: Path, workers: int) -> tuple[float, int]:
+def ours(cdm: Path, root: Path, workers: int) -> tuple[tuple[float, float], int]:
     """Run mayo_data into an empty store."""
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
@@ -64,7 +68,7 @@ def ours(cdm: Path, root: Path, workers: int) -> tuple[float, int]:
     return taken, rows(root / "store" / "snapshots" / "000001")
 
 
-def theirs(cdm: Path, root: Path, venv: Path, backend: str, workers: int) -> tuple[float, int]:
+def theirs(cdm: Path, root: Path, venv: Path, backend: str, workers: int) -> tuple[tuple[float, float], int]:
     """Run meds_etl into an empty folder."""
     shutil.rmtree(root, ignore_errors=True)
     root.parent.mkdir(parents=True, exist_ok=True)
@@ -75,14 +79,18 @@ def theirs(cdm: Path, root: Path, venv: Path, backend: str, workers: int) -> tup
 
 def compare(cdm: Path, arguments: argparse.Namespace, scratch: Path) -> dict[str, dict[str, float]]:
     """Run all of them in turn; return seconds at the median and events."""
-    found: dict[str, list[tuple[float, int]]] = {}
+    found: dict[str, list[tuple[tuple[float, float], int]]] = {}
     for _ in range(arguments.runs):
         found.setdefault("mayo_data", []).append(ours(cdm, scratch / "ours", arguments.workers))
         for backend in arguments.backends:
             taken = theirs(cdm, scratch / "theirs", arguments.meds_etl, backend, arguments.workers)
             found.setdefault(f"meds_etl {backend}", []).append(taken)
     return {
-        name: {"seconds": round(statistics.median(seconds for seconds, _ in runs), 2), "events": runs[0][1]}
+        name: {
+            "seconds": round(statistics.median(taken for (taken, _), _ in runs), 2),
+            "processor_seconds": round(statistics.median(busy for (_, busy), _ in runs), 2),
+            "events": runs[0][1],
+        }
         for name, runs in found.items()
     }
 
@@ -112,10 +120,12 @@ def main() -> None:
             found = compare(cdm, arguments, scratch)
             report[title] = found
             print(title)
-            base = found["mayo_data"]["seconds"]
+            base = found["mayo_data"]
             for name, one in found.items():
+                ratio, busy = (one[key] / base[key] for key in ("seconds", "processor_seconds"))
                 print(
-                    f"  {name:16} {one['seconds']:8.1f} s  {one['events']:>10,} events  {one['seconds'] / base:5.2f} x"
+                    f"  {name:16} {one['seconds']:8.1f} s {ratio:5.2f} x  "
+                    f"{one['processor_seconds']:8.1f} s of processor {busy:5.2f} x  {one['events']:>10,} events"
                 )
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n")

@@ -65,7 +65,7 @@ def run(export: Path, workers: int) -> tuple[float, float, dict[str, object]]:
         began = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "MAYO_DATA_KEY": key})
         peak = [0.0]
-        watcher = threading.Thread(target=_watch, args=(process, peak))
+        watcher = threading.Thread(target=watch, args=(process, peak))
         watcher.start()
         assert process.stdout is not None
         said = process.stdout.read().splitlines()
@@ -77,7 +77,7 @@ def run(export: Path, workers: int) -> tuple[float, float, dict[str, object]]:
         return taken, peak[0], json.loads(said[-1])
 
 
-def _watch(process: subprocess.Popen[bytes], peak: list[float]) -> None:
+def watch(process: subprocess.Popen[bytes], peak: list[float]) -> None:
     """Sum the proportional memory of a process and its children, as often as possible."""
     while process.poll() is None:
         total = sum(_memory(pid) for pid in _family(process.pid))

@@ -3,7 +3,7 @@
     import mayo_data as md
 
     md.run("pipelines/fhir.toml", source="export/", store="store/", key_file="site.key")
-    md.connect("store/").sql("select count(*) from events")
+    md.connect("store/").sql("select count(*) from event")
     md.open("store/").timeline(subject_id)
     md.trace("store/", "3.1042.0")
 
@@ -25,8 +25,14 @@ _FRONT = {
     "trace": ("mayo_data.dataset", "trace"),
     "validate": ("mayo_data.dataset", "validate"),
     "view": ("mayo_data.dataset", "view"),
+    "plot": ("mayo_data", "plot"),
     "completeness": ("mayo_data.dataset", "completeness"),
+    "risk": ("mayo_data.dataset", "risk"),
     "scrub": ("mayo_data.pipeline", "scrub"),
+    "snapshots": ("mayo_data.store.history", "snapshots"),
+    "diff": ("mayo_data.store.history", "diff"),
+    "rollback": ("mayo_data.pipeline.snapshots", "rollback"),
+    "prune": ("mayo_data.pipeline.snapshots", "prune"),
     "ScrubReport": ("mayo_data.pipeline", "ScrubReport"),
     "Dataset": ("mayo_data.dataset", "Dataset"),
     "RunReport": ("mayo_data.pipeline", "RunReport"),
@@ -50,10 +56,12 @@ _FRONT = {
 __all__ = [*sorted(_FRONT), "__version__"]  # noqa: PLE0604 - a plain list of names, built from the table above
 
 if TYPE_CHECKING:
+    from mayo_data import plot as plot
     from mayo_data.dataset import Dataset as Dataset
     from mayo_data.dataset import completeness as completeness
     from mayo_data.dataset import connect as connect
     from mayo_data.dataset import open_store
+    from mayo_data.dataset import risk as risk
     from mayo_data.dataset import trace as trace
     from mayo_data.dataset import validate as validate
     from mayo_data.dataset import view as view
@@ -71,7 +79,11 @@ if TYPE_CHECKING:
     from mayo_data.pipeline import ScrubReport as ScrubReport
     from mayo_data.pipeline import run_file
     from mayo_data.pipeline import scrub as scrub
+    from mayo_data.pipeline.snapshots import prune as prune
+    from mayo_data.pipeline.snapshots import rollback as rollback
     from mayo_data.stage import Stage as Stage
+    from mayo_data.store.history import diff as diff
+    from mayo_data.store.history import snapshots as snapshots
     from mayo_data.types import Identifier as Identifier
     from mayo_data.types import PhiSpan as PhiSpan
     from mayo_data.types import Step as Step
@@ -86,6 +98,8 @@ def __getattr__(name: str) -> Any:
         module, attribute = _FRONT[name]
     except KeyError:
         raise AttributeError(f"module 'mayo_data' has no attribute {name!r}") from None
+    if module == __name__:  # a module of its own
+        return importlib.import_module(f"{module}.{attribute}")
     return getattr(importlib.import_module(module), attribute)
 
 

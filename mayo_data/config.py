@@ -7,6 +7,7 @@ import tomllib
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta, Struct
@@ -23,13 +24,19 @@ class SourceConfig(Struct, forbid_unknown_fields=True, frozen=True):
 
     Attributes:
         format: `fhir` or `omop`; where a run has an input of each, both are recognised.
+        mode: `full`: the input is everything, and replaces what the store holds. `delta`: it is what changed since
+            the last run (FHIR `_since`; of OMOP all rows of some persons), and is merged into the store.
         max_line_mib: Longest line that is read, MiB; a longer one is quarantined.
         split_mib: Size of the part of an uncompressed file that one task reads, MiB.
+        time_zone: IANA name of the zone in which the clock of an OMOP export runs, for example `America/Chicago`:
+            OMOP times have no zone of their own. Empty: they are read as UTC. FHIR times carry theirs.
     """
 
     format: Literal["fhir", "omop"] = "fhir"
+    mode: Literal["full", "delta"] = "full"
     max_line_mib: Annotated[int, Meta(ge=1, le=2048)] = 64
     split_mib: Annotated[int, Meta(ge=1, le=4096)] = 32
+    time_zone: Annotated[str, Meta(pattern=r"^([A-Za-z][A-Za-z0-9_+\-/]{0,63})?$")] = ""
 
 
 class PhiConfig(Struct, forbid_unknown_fields=True, frozen=True):
@@ -41,8 +48,8 @@ class PhiConfig(Struct, forbid_unknown_fields=True, frozen=True):
         join: Systems of identifiers that belong to one person only, for example of a master patient index: two
             records with the same value are the same person, in FHIR and (as `person_source_value`) in OMOP.
         as_of: ISO date at which ages over the top age are judged; empty for the end of this year.
-        model: What reads free text beside patterns and records: `default` for the shipped model, `none` for none
-            (ten times as fast, and much is missed), or the path of a spaCy pipeline.
+        model: What reads free text beside patterns and records: `default` for the shipped models, `fast` for the
+            smaller of them alone, `none` for none (much is missed), or the path of a spaCy pipeline.
     """
 
     policy: str = "expert_determination"
@@ -154,6 +161,13 @@ def _checked(config: PipelineConfig, found: Path) -> PipelineConfig:
             date.fromisoformat(config.phi.as_of)
         except ValueError as error:
             raise ConfigError("pipeline file, phi.as_of: no such day") from error
+    if config.source.time_zone:
+        try:
+            ZoneInfo(config.source.time_zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ConfigError(
+                "pipeline file, source.time_zone: no such zone", hint="an IANA name such as America/Chicago"
+            ) from error
     beside = found.parent / config.phi.policy
     if config.phi.policy.endswith(".toml") and beside.exists():
         return msgspec.structs.replace(config, phi=msgspec.structs.replace(config.phi, policy=str(beside)))

@@ -1,7 +1,7 @@
 """The read side: what analysts and models open.
 
-`connect` gives one DuckDB connection with documented views; `open_store` gives a `Dataset` that hands out Arrow and
-pandas. Both see one immutable snapshot, the newest unless another is named.
+`connect` gives one DuckDB connection with documented views; `open_store` gives a `Dataset` that hands out Arrow,
+pandas and Polars. Both see one immutable snapshot, the newest unless another is named.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mayo_data.store.finding import Finding
+    from mayo_data.store.rows import Rows
     from mayo_data.store.views import ViewTable
 
 _NDJSON = re.compile(r"\.(?:ndjson|jsonl)(?:\.(?:gz|zst))?$", re.IGNORECASE)
@@ -35,7 +37,7 @@ _LARGEST_VIEW = 4 << 20  # bytes of a ViewDefinition
 
 
 class Dataset:
-    """One snapshot of a store, as Arrow and pandas.
+    """One snapshot of a store, as Arrow, pandas and Polars.
 
     Args:
         store: Folder of the store.
@@ -63,9 +65,8 @@ class Dataset:
         return frame
 
     def codes(self) -> pd.DataFrame:
-        """Return every code of the snapshot: columns `code`, `description`, `parent_codes`."""
-        frame: pd.DataFrame = pq.read_table(self.path / "metadata" / "codes.parquet").to_pandas()
-        return frame
+        """Return every code of the snapshot: its parts, what it means, how often it occurs (view `code`)."""
+        return self.table("code").df()
 
     def subjects(self, split: str | None = None) -> list[int]:
         """Return the subjects of a split, or all, in ascending order.
@@ -96,19 +97,46 @@ class Dataset:
             columns=list(columns) if columns else None, filter=where
         )
 
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """Return a read-only DuckDB connection to this snapshot: see `connect`."""
+        from mayo_data.store import catalog
+
+        return catalog.connect(self.store.root, self.path.name)
+
+    def table(self, name: str) -> Rows:
+        """Return a view of `connect`: `table("condition").df()`, `.arrow()`, `.pl()`, `.relation` for more SQL.
+
+        Args:
+            name: `event`, `subject`, `encounter`, `condition`, `medication`, `measurement`, `procedure`, `note`,
+                `code`, `fact`, `lineage`, ...
+
+        Raises:
+            ConfigError: There is no such view.
+            StoreError: The catalog cannot be opened.
+        """
+        from mayo_data.store import analyst
+        from mayo_data.store.rows import Rows
+
+        if name not in analyst.views():
+            raise ConfigError(f"no view {name[:40]!r}", hint=f"use one of {', '.join(analyst.views())}")
+        return Rows(f"FROM {name}", self._connection)
+
     def timeline(self, subject_id: int) -> pd.DataFrame:
-        """Return the events of one subject in order, with `event_id` and the description of each code.
+        """Return the events of one subject in order: what the macro `timeline` of `connect` gives.
 
         Raises:
             StoreError: There is no such subject.
         """
-        events = ds.dataset(self.path / "data", format="parquet").to_table(filter=pc.field("subject_id") == subject_id)
-        if events.num_rows == 0:
+        from mayo_data.store.rows import Rows
+
+        frame = Rows(f"FROM timeline({int(subject_id)})", self._connection).df()
+        if frame.empty:
             raise StoreError("no such subject in this snapshot", hint="subjects() lists them")
-        frame: pd.DataFrame = events.to_pandas()
-        place = frame[["source_table", "source_row", "source_item"]].astype(str)
-        frame.insert(0, "event_id", place.agg(".".join, axis=1))
-        return frame.merge(self.codes()[["code", "description"]], on="code", how="left")
+        return frame
+
+    @cached_property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        return self.connect()
 
     def trace(self, event_id: str) -> Json:
         """Return where an event comes from: see `trace`."""
@@ -125,7 +153,10 @@ def open_store(store: Path | str, snapshot: str | None = None) -> Dataset:
 
 
 def connect(store: Path | str, snapshot: str | None = None) -> duckdb.DuckDBPyConnection:
-    """Return a read-only DuckDB connection with documented views: `events`, `subjects`, `codes`, ...
+    """Return a read-only DuckDB connection with documented views: `event`, `subject`, `condition`, ...
+
+    `SHOW TABLES` lists the views, `FROM macro` the macros (`timeline(subject)`, `cohort(pattern)`, ...); every column
+    has a comment: `SELECT column_name, comment FROM duckdb_columns() WHERE table_name = 'condition'`.
 
     Raises:
         StoreError: There is no such store or snapshot.
@@ -167,7 +198,7 @@ def completeness(store: Path | str, subject_id: int | None = None) -> Json:
 
     found: Json = dict(counts.counted(Path(store), subject_id))
     if subject_id is not None and not found["subject"]:
-        raise StoreError("no such subject in this snapshot", hint="view subjects lists them")
+        raise StoreError("no such subject in this snapshot", hint="view subject lists them")
     runs = {record["body"]["run_id"]: record for record in Ledger(Store.open(Path(store)).ledger).records("run")}
     for source in found["sources"]:
         run = runs.get(source["run_id"])
@@ -233,6 +264,46 @@ def view(
     select = source.read(_ndjson(fhir), plain.resource)
     columns = [(field.name, field.sql) for field in written.fields]
     return ViewTable(plain.sql(select), written.sql(select), columns, name=plain.name, notes=plain.notes, db=db)
+
+
+def risk(
+    store: Path | str,
+    *,
+    quasi: Sequence[str] | None = None,
+    sensitive: Sequence[str] | None = None,
+    threshold: int = 11,
+    population: int | None = None,
+) -> Json:
+    """Measure how easily a subject of a store could be singled out: `md.risk`, and what `mayo-data risk` calls.
+
+    Args:
+        store: Folder of the store.
+        quasi: What others may know of a subject, of `age_band`, `sex`, `race`, `ethnicity`, `zip3`,
+            `admission_year`, `rarest_code` (a code that few have), `sequence` (the first conditions); by default the
+            first six.
+        sensitive: What they want to know; by default `condition`, the condition that the subject has most entries of.
+        threshold: Class size below which a subject is at risk.
+        population: People that the store is a sample of.
+
+    Returns:
+        `quasi`; `risk`, see `mayo_data.quality.risk.Risk`; `options`, see `mayo_data.quality.profile.Option`.
+
+    Raises:
+        StoreError: There is no such store.
+        ConfigError: There is no such column, or the store has no subject.
+    """
+    from dataclasses import asdict
+
+    from mayo_data.quality import profile
+    from mayo_data.quality import risk as measures
+
+    columns = tuple(quasi or profile.QUASI)
+    with connect(store) as db:
+        table = profile.make(db)
+        wanted = tuple(profile.SENSITIVE if sensitive is None else sensitive)
+        found = measures.assess(db, table, columns, wanted, threshold=threshold, population=population)
+        options = profile.options(db, table, columns, threshold)
+    return {"quasi": list(columns), "risk": found.dict(), "options": [asdict(option) for option in options]}
 
 
 def _view_file(path: Path) -> Any:

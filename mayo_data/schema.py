@@ -9,6 +9,7 @@ import pyarrow as pa
 from mayo_data import assets
 
 _TYPES: dict[str, pa.DataType] = {
+    "bool": pa.bool_(),
     "int16": pa.int16(),
     "int32": pa.int32(),
     "int64": pa.int64(),

@@ -11,7 +11,7 @@ import typer
 
 import mayo_data as md
 from mayo_data import keys
-from mayo_data.cli import exports, omop, policy, show, text, views
+from mayo_data.cli import exports, omop, policy, risk, show, snapshots, text, views
 from mayo_data.errors import GateError
 from mayo_data.store.layout import Store
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 ledger_app = typer.Typer(help="The append-only record of everything that was done.", no_args_is_help=True)
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(policy.app, name="policy")
+app.add_typer(snapshots.app, name="snapshots")
 app.command()(exports.scrub)
 app.command()(exports.completeness)
 app.command()(text.detect)
@@ -33,6 +34,7 @@ app.command()(text.evaluate)
 app.command()(omop.to_omop)
 app.command()(omop.dqd)
 app.command()(views.view)
+app.command()(risk.risk)
 
 
 class Log(StrEnum):
@@ -41,14 +43,6 @@ class Log(StrEnum):
     auto = "auto"
     json = "json"
     quiet = "quiet"
-
-
-class Share(StrEnum):
-    """Which rows of the input are validated."""
-
-    all = "all"
-    sample = "sample"
-    off = "off"
 
 
 StoreArgument = Annotated[Path, typer.Argument(help="Folder of the store.", show_default=False)]
@@ -68,8 +62,12 @@ def run(
     ] = None,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes; 0 for one a core.")] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row.")] = False,
+    delta: Annotated[
+        bool, typer.Option("--delta", help="The input is what changed: merge it into the newest snapshot.")
+    ] = False,
     validate: Annotated[
-        Share | None, typer.Option("--validate", help="Which rows must be valid FHIR; default: the pipeline file's.")
+        exports.Share | None,
+        typer.Option("--validate", help="Which rows must be valid FHIR; default: the pipeline file's."),
     ] = None,
     log: Annotated[Log, typer.Option("--log", help="json: one line an event on stdout.")] = Log.auto,
 ) -> None:
@@ -77,7 +75,7 @@ def run(
     with show.watcher(log.value) as watch:
         report = md.run(
             pipeline, source, store, key_file=key_file, phi_zone=phi_zone, workers=workers, strict=strict,
-            validate=validate.value if validate else None, watcher=watch,
+            delta=delta, validate=validate.value if validate else None, watcher=watch,
         )  # fmt: skip
     show.report(report, log.value)
 
@@ -107,7 +105,7 @@ def keygen(
 
 @app.command()
 def trace(
-    event_id: Annotated[str, typer.Argument(help="EVENT_ID: column event_id of view events, as 3.1042.0.")],
+    event_id: Annotated[str, typer.Argument(help="EVENT_ID: column event_id of view event, as 3.1042.0.")],
     store: Annotated[Path, typer.Option("--store", help="Folder of the store.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -55,7 +55,7 @@ def play(folder: Path, *, patients: int, seed: int, workers: int) -> None:
 
 def _timeline(store: Path) -> None:
     db = md.connect(store)
-    subject = db.sql("select subject_id from subjects order by n_events desc, subject_id limit 1").fetchall()[0][0]
+    subject = db.sql("select subject_id from subject order by n_events desc, subject_id limit 1").fetchall()[0][0]
     query = _QUERY.format(subject=subject)
     frame = db.sql(query).df()
     show.console.print("\n[bold]3. One timeline[/], with the DuckDB query that made it: md.connect(store).sql(…)\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,14 @@ import typer
 
 import mayo_data as md
 from mayo_data.cli import show
+
+
+class Share(StrEnum):
+    """Which rows of the input are validated."""
+
+    all = "all"
+    sample = "sample"
+    off = "off"
 
 
 def scrub(
@@ -21,13 +30,19 @@ def scrub(
         Path | None, typer.Option("--phi-zone", help="Quarantine and vault; default OUTPUT.phi.")
     ] = None,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes; 0 for one a core.")] = 0,
+    validate: Annotated[
+        Share | None,
+        typer.Option(
+            "--validate", help="Which resources must be valid FHIR, in and out; default: the pipeline file's."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Write a de-identified copy of a FHIR export: valid, the same files, references intact."""
     with show.watcher("quiet" if as_json else "auto") as watch:
         report = md.scrub(
             source, output, key_file=key_file, policy=policy, pipeline=pipeline, phi_zone=phi_zone, workers=workers,
-            watcher=watch,
+            validate=validate.value if validate else None, watcher=watch,
         )  # fmt: skip
     if as_json:
         show.raw_json({name: getattr(report, name) for name in report.__dataclass_fields__})
@@ -54,7 +69,7 @@ def completeness(
         show.raw_json(found)
         return
     if subject is None:
-        counted = ("resources", "subjects", "subjects without", "events")
+        counted = ("resources", "with events", "subjects", "subjects without", "events")
         names: tuple[str, ...] = ("resource type", *counted, "first arrived", "last arrived")
         shown = show.table("By resource type", names, right=counted)
         for row in found["types"]:
@@ -63,18 +78,18 @@ def completeness(
             shown.add_row(row["resource_type"], *(f"{number:,}" for number in numbers), *days)
         show.console.print(shown)
     else:
-        names = ("resource type", "file", "resources", "events", "arrived")
-        shown = show.table(f"Subject {subject}", names, right=names[1:4])
+        names = ("resource type", "file", "resources", "with events", "events", "arrived")
+        shown = show.table(f"Subject {subject}", names, right=names[1:5])
         for row in found["subject"]:
-            numbers = [row["source_table"], row["resources"], row["events"]]
+            numbers = [row["source_table"], row["resources"], row["with_events"], row["events"]]
             shown.add_row(row["resource_type"], *(f"{number:,}" for number in numbers), row["arrived"] or "?")
         show.console.print(shown)
-    names = ("file", "format", "arrived", "rows", "resources with events", "listed in the manifest", "missing")
+    names = ("file", "format", "arrived", "rows", "of subjects", "with events", "listed in the manifest", "missing")
     shown = show.table("By file", names, right=("file", *names[3:]))
     for row in found["sources"]:
         listed, missing = (f"{row[name]:,}" if row[name] is not None else "·" for name in ("listed", "missing"))
         shown.add_row(
             str(row["source_table"]), row["format"], row["arrived"] or "?", f"{row['rows']:,}", f"{row['resources']:,}",
-            listed, missing,
+            f"{row['with_events']:,}", listed, missing,
         )  # fmt: skip
     show.console.print(shown)

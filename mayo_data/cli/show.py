@@ -76,7 +76,7 @@ def report(found: RunReport, log: str = "auto") -> None:
     if log == "quiet":
         return
     if found.repeated:
-        console.print(f"Nothing to do: snapshot {found.snapshot.name if found.snapshot else '-'} is this very run.")
+        console.print(f"Nothing to do: snapshot {found.snapshot.name if found.snapshot else '-'} holds all of it.")
         return
     steps(found.steps)
     decisions(found.phi, found.notes)
@@ -89,6 +89,8 @@ def report(found: RunReport, log: str = "auto") -> None:
         f"[bold]Committed snapshot {name}[/]: {found.subjects:,} subjects, {found.events:,} events"
         f" in {found.seconds:.1f} s (run {found.run_id})"
     )
+    if found.mode == "delta":
+        console.print(f"  a delta: {found.rewritten:,} shards were written; the others stay as they are")
     console.print(f"  store    {found.snapshot}", soft_wrap=True)
     console.print(f"  PHI zone {found.phi_zone}  (quarantine, vault: keep it where the input is)", soft_wrap=True)
 

@@ -26,7 +26,8 @@ _COLOURS = {
     "age": "cyan",
 }
 ModelOption = Annotated[
-    str, typer.Option("--model", help="default, none (patterns and records alone), or the path of a spaCy pipeline.")
+    str,
+    typer.Option("--model", help="default, fast, none (patterns and records alone), or the path of a spaCy pipeline."),
 ]
 
 

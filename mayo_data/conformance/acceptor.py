@@ -1,26 +1,25 @@
 """Accepts what is certainly FHIR, at the speed of a parser: msgspec structs, made from the shapes as types occur.
 
 It never accepts what `fhir.resources` rejects, except for what R4 has beyond R4B. What it does not accept may still be
-right: it is strict where the library is lenient, and does not explain itself.
+right: it is strict where the library is lenient, and does not explain itself. What has none but usual elements is
+through after a first look (`usual`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
-from msgspec.structs import astuple
 
 from mayo_data.conformance import shapes
-from mayo_data.conformance.element import COMMENTS, RESOURCE, Element
-from mayo_data.conformance.primitives import TYPES, has_blank
+from mayo_data.conformance.primitives import dec_hook, has_blank
+from mayo_data.conformance.structs import Structs
+from mayo_data.conformance.usual import Usual
 
 _KIND = re.compile(rb'"resourceType"\s*:\s*"([A-Za-z]+)"')
 _DEEP = 190  # the library's parser refuses more than 200 levels
-_SIBLING = "FHIRPrimitiveExtension"  # the library's type of `_birthDate`
 _LEVELS = 3  # a Bundle, its entries, and what these contain
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -40,9 +39,11 @@ class Acceptor:
     """
 
     def __init__(self) -> None:
-        self._structs: dict[str, type[Struct]] = {}
-        self._decoders: dict[str, msgspec.json.Decoder[Any]] = {}
         self._inner: list[Raw] = []  # resources inside the one that is being read
+        self._structs = Structs(shapes.r4(), shapes.judged(), self._inner.extend)
+        self._decoders: dict[str, msgspec.json.Decoder[Any]] = {}
+        self._usual = {kind: Usual(kind, self._inner.extend) for kind in shapes.judged()}
+        self._last: Usual | None = None
         self._typed = msgspec.json.Decoder(_Typed)
 
     def accepts(self, line: bytes) -> bool:
@@ -51,17 +52,51 @@ class Acceptor:
         Args:
             line: The JSON.
         """
+        return (self._is_usual(line) or self._is_right(line)) and not has_blank(line)
+
+    def _is_usual(self, line: bytes) -> bool:
+        held = self._inner
+        held.clear()
+        last = self._last  # files are of one type, and the struct checks that this line is of it, too
+        if last is None or not last.accepts(line):
+            held.clear()
+            usual = self._usual.get(_kind(line))
+            if usual is None or usual is last or not usual.accepts(line):
+                return False
+            self._last = last = usual
+        nests, level = last.nests, 0
+        while held:
+            inner = [bytes(one) for one in held]
+            held.clear()
+            level += 1
+            for one in inner:
+                usual = self._usual.get(_kind(one))
+                if usual is None or level > _LEVELS or not usual.accepts(one):
+                    return False
+                nests = nests or usual.nests
+        return not nests or _is_shallow(line)
+
+    def _is_right(self, line: bytes) -> bool:
         if not _is_shallow(line):
             return False
-        self._inner.clear()
+        held = self._inner
+        held.clear()
+        lines = resources = [line]
         try:
-            found = self._accepts(line)
-            for _ in range(_LEVELS):
-                inner, self._inner = self._inner, []
-                found = found and all(self._accepts(bytes(one)) for one in inner)
+            for _ in range(_LEVELS + 1):
+                if not all(self._accepts(one) for one in lines):
+                    return False
+                lines = [bytes(one) for one in held]
+                held.clear()
+                resources = resources + lines
         except _REFUSED:
             return False
-        return found and not self._inner and not has_blank(line)
+        if lines:
+            return False
+        for one in resources:
+            if (usual := self._usual.get(_kind(one))) is not None:
+                usual.learn(one)
+        return True
 
     def is_element(self, kind: str, value: Any) -> bool:
         """Return whether a value is certainly a right element of a type.
@@ -79,8 +114,7 @@ class Acceptor:
         return not self._inner and not has_blank(line)
 
     def _accepts(self, line: bytes) -> bool:
-        first = _KIND.search(line)  # nearly always the resource's own, and the struct checks that it is
-        kind = first[1].decode() if first is not None else ""
+        kind = _kind(line)
         before = len(self._inner)
         if kind in shapes.judged():
             try:
@@ -100,109 +134,14 @@ class Acceptor:
     def _decoder(self, kind: str) -> msgspec.json.Decoder[Any]:
         decoder = self._decoders.get(kind)
         if decoder is None:
-            decoder = self._decoders[kind] = msgspec.json.Decoder(self._struct(kind))
+            decoder = self._decoders[kind] = msgspec.json.Decoder(self._structs.of(kind), dec_hook=dec_hook)
         return decoder
 
-    # ── structs ───────────────────────────────────────────────────────────────────────────────────────
 
-    def _struct(self, kind: str) -> type[Struct]:
-        """Make the struct of a type, and of all that it is made of.
-
-        Types refer to each other in circles. So structs are made with open annotations, which msgspec reads when the
-        first decoder is made, and by then all are filled in.
-        """
-        open_: list[str] = []
-        self._open(kind, open_)
-        for name in open_:
-            self._fill(name)
-        return self._structs[kind]
-
-    def _open(self, kind: str, made: list[str]) -> None:
-        if kind in self._structs:
-            return
-        elements = shapes.r4()[kind]
-        keys = _ordered(elements)
-        fields: list[Any] = [("resourceType", Literal[kind])] if kind in shapes.judged() else []
-        for key in keys:
-            must = elements[key].required and not elements[key].choice
-            fields.append((_field(key), Any) if must else (_field(key), Any, None))
-        siblings = [f"_{key}" for key in keys if elements[key].extensible]
-        fields += [(_field(key), Any, None) for key in siblings]
-        check = self._check(kind, elements, [field[0] for field in fields])
-        self._structs[kind] = msgspec.defstruct(
-            kind,
-            [*fields, (COMMENTS, str | list[str] | None, None)],
-            namespace={"__post_init__": check} if check else None,
-            rename={_field(key): key for key in [*keys, *siblings]},
-            kw_only=True,
-            forbid_unknown_fields=True,
-            gc=False,
-        )
-        made.append(kind)
-        for element in elements.values():
-            if not element.primitive and element.type != RESOURCE:
-                self._open(element.type, made)
-        if siblings:
-            self._open(_SIBLING, made)
-
-    def _fill(self, kind: str) -> None:
-        annotations = self._structs[kind].__annotations__
-        for key, element in shapes.r4()[kind].items():
-            one = self._one(element)
-            # A list of primitives may have gaps, for values that are only an extension.
-            many = list[one | None] if element.primitive else list[one]  # type: ignore[valid-type]
-            whole = many if element.repeats else one
-            open_end = (element.required and not element.choice) or whole is Raw  # Raw takes a null as it is
-            annotations[_field(key)] = whole if open_end else whole | None
-            if element.extensible:
-                sibling: Any = self._structs[_SIBLING]
-                annotations[_field(f"_{key}")] = list[sibling | None] | None if element.repeats else sibling | None
-
-    def _one(self, element: Element) -> Any:
-        if element.primitive:
-            return TYPES[element.type]
-        return Raw if element.type == RESOURCE else self._structs[element.type]
-
-    def _check(self, kind: str, elements: Mapping[str, Element], fields: Sequence[str]) -> Callable[[Any], None] | None:
-        """Return what the types do not say: one of a choice, and which resources are inside."""
-        groups: dict[str, list[int]] = {}
-        required = {element.choice for element in elements.values() if element.choice and element.required}
-        for key, element in elements.items():
-            if element.choice:
-                groups.setdefault(element.choice, []).append(fields.index(_field(key)))
-        spans = [(min(found), max(found) + 1, choice in required) for choice, found in groups.items()]
-        inside = [fields.index(_field(key)) for key, element in elements.items() if element.type == RESOURCE]
-
-        def check(found: Any) -> None:
-            values = astuple(found)
-            for start, end, must in spans:
-                given = end - start - values[start:end].count(None)
-                if given > 1 or (must and not given):
-                    raise ValueError("one of a choice")
-            for index in inside:
-                inner = values[index]
-                if inner is not None:
-                    self._inner += inner if type(inner) is list else [inner]
-
-        def check_sibling(found: Any) -> None:
-            if all(value is None for value in astuple(found)):
-                raise ValueError("an extension without content")
-
-        if kind == _SIBLING:
-            return check_sibling
-        return check if spans or inside else None
-
-
-def _field(key: str) -> str:
-    """Name the field of an element: element names can be words of Python, and begin with an underscore."""
-    return f"e_{key}"
-
-
-def _ordered(elements: Mapping[str, Element]) -> list[str]:
-    """Return the names of elements in the order of the specification, the members of a choice side by side."""
-    choices = list(dict.fromkeys(element.choice or key for key, element in elements.items()))
-    place = {choice: number for number, choice in enumerate(choices)}
-    return sorted(elements, key=lambda key: place[elements[key].choice or key])
+def _kind(line: bytes) -> str:
+    """The first resource type that a line names: nearly always its own, and the struct checks that it is."""
+    first = _KIND.search(line)
+    return first[1].decode() if first is not None else ""
 
 
 def _is_shallow(line: bytes) -> bool:

@@ -7,8 +7,8 @@ import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from types import TracebackType
@@ -20,6 +20,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+_THREADS_AT_MOST = 4  # beyond that, what Python itself does would be waited for
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -45,6 +46,7 @@ class LocalEngine:
         self.workers = workers or cores()
         self._pool: ProcessPoolExecutor | None = None
         self._set: list[str] = []
+        self._spawned = False
 
     def __enter__(self) -> LocalEngine:
         if self.workers > 1:
@@ -75,6 +77,7 @@ class LocalEngine:
         if self._pool is None:
             yield from (function(task) for task in tasks)
             return
+        self._spawned = True
         waiting: set[Future[R]] = set()
         queue = iter(tasks)
         try:
@@ -93,6 +96,36 @@ class LocalEngine:
                 "a worker process died",
                 hint="often out of memory: use fewer --workers. Run again: finished parts are kept",
             ) from error
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def beside(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
+        """Yield the results of a function over tasks whose work is done by Arrow, numpy or DuckDB, as they are done.
+
+        These let go of Python's lock, so that a few threads do as well as processes, and need no start: where no
+        process was started yet, it takes threads.
+
+        Raises:
+            MayoDataError: As `map`.
+        """
+        if self._pool is None or self._spawned or self.workers > _THREADS_AT_MOST:
+            yield from self.map(function, tasks)
+        else:
+            yield from threaded(function, tasks, self.workers)
+
+
+def threaded(function: Callable[[T], R], tasks: Sequence[T], threads: int) -> Iterator[R]:
+    """Yield the results of a function over tasks, in threads of this process, as they are done.
+
+    >>> sorted(threaded(abs, [-2, 1], 2))
+    [1, 2]
+    """
+    with ThreadPoolExecutor(max(1, min(threads, len(tasks)))) as pool:
+        waiting = [pool.submit(function, task) for task in tasks]
+        try:
+            for future in as_completed(waiting):
+                yield future.result()
         finally:
             for future in waiting:
                 future.cancel()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,7 +14,7 @@ import pyarrow as pa
 
 from mayo_data.errors import SourceError
 
-_BATCH = 100_000  # rows of a record batch
+_BATCH = 1 << 17  # rows of a record batch: as many as the exchange writes at once
 _SHARE = 0.3  # of the machine's memory, for all sessions of a run together
 
 
@@ -30,7 +31,7 @@ class Session:
     """
 
     def __init__(self, spill: Path, *, threads: int = 1, sessions: int = 1) -> None:
-        self._spill = spill
+        self._spill: Path | None = spill
         size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         limit = max(512, int(size * _SHARE / sessions) >> 20)
         import duckdb  # only when there are tables to read
@@ -43,8 +44,27 @@ class Session:
                 "memory_limit": f"{limit}MB", "temp_directory": str(spill),
             },
         )  # fmt: skip
+        self._settle()
+
+    def _settle(self) -> None:
         self._db.execute("SET TimeZone = 'UTC'")
-        self._db.execute("SET enable_progress_bar = false")
+        with suppress(self._error):  # a notebook without ipywidgets has no bar that could be switched off
+            self._db.execute("SET enable_progress_bar = false")
+
+    def branch(self) -> Session:
+        """Return a session on the same tables, for another thread; its temporary tables and views are its own."""
+        other = object.__new__(Session)
+        other._spill = None
+        other._error = self._error
+        other._db = self._db.cursor()
+        other._settle()
+        return other
+
+    def close(self) -> None:
+        """Close it; the one that branches came from closes last, and takes its spill with it."""
+        self._db.close()
+        if self._spill is not None:
+            shutil.rmtree(self._spill, ignore_errors=True)
 
     def __enter__(self) -> Session:
         return self
@@ -52,8 +72,7 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._db.close()
-        shutil.rmtree(self._spill, ignore_errors=True)
+        self.close()
 
     def run(self, query: str, doing: str = "a table cannot be read") -> None:
         """Run a statement.
@@ -96,6 +115,16 @@ class Session:
     def give(self, name: str, table: pa.Table | pa.RecordBatchReader) -> None:
         """Let queries read an Arrow table under a name."""
         self._db.register(name, table)
+
+    def keep(self, name: str, table: pa.Table) -> None:
+        """Copy an Arrow table into a table that all branches see."""
+        self.give(f"given_{name}", table)
+        self.run(f"CREATE TABLE {name} AS SELECT * FROM given_{name}")
+        self._db.unregister(f"given_{name}")
+
+    def has(self, table: str) -> bool:
+        """Return whether there is a table of a name."""
+        return bool(self.one(f"SELECT count(*) FROM duckdb_tables() WHERE table_name = '{table}'"))
 
     def columns(self, relation: str, doing: str = "a table cannot be read") -> list[tuple[str, str]]:
         """Return names and types of the columns of a relation."""

@@ -26,7 +26,7 @@ def trace(snapshot: Path, ledger: Path, event_id: str) -> Json:
     Args:
         snapshot: Folder of a snapshot.
         ledger: Path of the store's ledger.
-        event_id: `source_table.source_row.source_item`, column `event_id` of view `events`.
+        event_id: `source_table.source_row.source_item`, column `event_id` of view `event`.
 
     Returns:
         `event`; `source` (digest of the file, its size and format, and `row`: the line); `resource` (type,
@@ -45,13 +45,13 @@ def trace(snapshot: Path, ledger: Path, event_id: str) -> Json:
         near = here if resource is None else here & (ds.field("subject_id") == resource["subject_id"])
         event = _first(snapshot, "data", near & (ds.field("source_item") == item))
         if event is None:
-            raise StoreError("this snapshot has no such event", hint="event ids are in column event_id of view events")
+            raise StoreError("this snapshot has no such event", hint="event ids are in column event_id of view event")
         source = _first(snapshot, "lineage/sources.parquet", ds.field("source_table") == table)
         scrub = _first(snapshot, "lineage/scrubs.parquet", ds.field("scrub_ref") == event["scrub_ref"])
         decisions = _rows(snapshot, "lineage/decisions", here)
     except (OSError, pa.ArrowInvalid) as error:
         raise StoreError("a file of the snapshot is missing or unreadable", hint="run mayo-data validate") from error
-    run_id = (scrub or source or {}).get("run_id")
+    run_id = (source or scrub or {}).get("run_id")  # a delta is scrubbed under the rules of its base
     records = _of_run(ledger, run_id)
     return {
         "event_id": event_id,

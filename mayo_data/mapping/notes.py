@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import html
 import re
 from typing import Any
 
@@ -13,6 +14,7 @@ from mayo_data.mapping.context import Context
 from mayo_data.mapping.elements import Json, codings, data, first, some, text_of, words
 from mayo_data.mapping.facts import EFFECTIVE, Fact, Rows, fact_of, row, table_of
 
+_TAG = re.compile(r"<[^<>]*>")
 _CHARSET = re.compile(r"charset\s*=\s*\"?([\w.:-]+)", re.IGNORECASE)
 _TEXTS = ("text/", "application/xhtml", "application/xml", "application/hl7")
 
@@ -64,6 +66,8 @@ def attached(attachments: Any) -> str:
 
     >>> attached([{"contentType": "application/pdf", "data": "JVBERg=="}, {"data": "T0s="}])
     'OK'
+    >>> attached([{"contentType": "text/html", "data": "PHA+YSAmYW1wOyBiPC9wPg=="}])
+    'a & b'
     """
     for one in some(attachments):
         kind = words(one.get("contentType")).lower()
@@ -78,6 +82,8 @@ def attached(attachments: Any) -> str:
             text = raw.decode(charset[1] if charset else "utf-8", "replace")
         except LookupError:
             text = raw.decode("utf-8", "replace")
+        if "html" in kind:  # a note of the CDM is plain text
+            text = html.unescape(_TAG.sub("", text)).strip()
         if text.strip():
             return text.replace("\0", "")
     return ""

@@ -58,6 +58,8 @@ class Compiled:
         have: Its fields in the export.
         dates: The date rule of the policy: `shift`, `year` or `keep`.
         top_age: Ages above it are one group (45 CFR 164.514(b)(2)(i)(C)); 0 switches this off.
+        zone: IANA name of the time zone in which the clock of the source runs; empty where its times are to be read
+            as UTC. A time known to the day only is not moved.
 
     >>> from mayo_data.omop.model import tables
     >>> compiled = Compiled(tables()["note"], {"note_id", "person_id", "note_date", "note_text"}, "shift")
@@ -65,12 +67,13 @@ class Compiled:
     ['note.note_text']
     """
 
-    def __init__(self, table: Table, have: Collection[str], dates: str, top_age: int = 0) -> None:
+    def __init__(self, table: Table, have: Collection[str], dates: str, top_age: int = 0, zone: str = "") -> None:
         self.table = table
         self._top_age = top_age
         self.judged: list[Judged] = []
         self._have = frozenset(have)
         self._dates = dates
+        self._zone = zone if dates != "year" else ""
         self._spec = mapping()[table.name]
         self._joins: list[str] = []
         self._columns: dict[str, str] = {}
@@ -139,17 +142,33 @@ class Compiled:
             start, exact = "a.moment", "false"
         end, whole = self._moment(spec.get("end"))
         add = self._columns
-        add["time"] = f"{self._moved(start)}::TIMESTAMP"
+        began = self._instant(start, exact)
+        add["time"] = f"{self._moved(began)}::TIMESTAMP"
+        add["utc_offset"] = self._offset(start, began)
         precise = "'year'" if self._dates == "year" else f"CASE WHEN {exact} THEN 'second' ELSE 'day' END"
         add["time_precision"] = f"CASE WHEN {start} IS NOT NULL THEN {precise} END"
         # An end known only to the day is not before a start on that day.
-        closed = end
+        closed = self._instant(end, whole)
+        add["end_offset"] = self._offset(end, closed)
         if end != _NONE and start != _NONE:
             day = f"NOT {whole} AND {end} < {start} AND {start} < {end} + INTERVAL 1 DAY"
-            closed = f"CASE WHEN {day} THEN {start} ELSE {end} END"
+            closed = f"CASE WHEN {day} THEN {began} ELSE {closed} END"
         add["end_time"] = f"{self._moved(closed)}::TIMESTAMP"
-        known = f"coalesce({closed}, {start})" if spec.get("available") == "end" and end != _NONE else start
+        known = f"coalesce({closed}, {began})" if spec.get("available") == "end" and end != _NONE else began
         add["available_time"] = f"{self._moved(known)}::TIMESTAMP"
+
+    def _instant(self, moment: str, exact: str) -> str:
+        """The moment in UTC, where the source knows more than the day and its zone is known."""
+        if not self._zone or moment == _NONE:
+            return moment
+        return f"CASE WHEN {exact} THEN timezone('UTC', timezone({text(self._zone)}, {moment})) ELSE {moment} END"
+
+    def _offset(self, wall: str, instant: str) -> str:
+        """Minutes east of UTC, where the moment was read in a zone."""
+        if wall == instant:
+            return "NULL::SMALLINT"
+        apart = f"date_diff('minute', {instant}, {wall})"
+        return f"CASE WHEN {wall} <> date_trunc('day', {wall}) THEN {apart} END::SMALLINT"
 
     def _moment(self, prefix: str | None) -> tuple[str, str]:
         """What time a prefix names, and whether the source knows more than the day."""
@@ -388,20 +407,24 @@ class Compiled:
         status = event.get("status") or _NONE
         meaning = event.get("description") or under.get("description") or _NONE
         precision = "NULL::VARCHAR" if static else "time_precision"
+        at_end = "CASE WHEN end_time IS NULL THEN utc_offset ELSE end_offset END"
+        offset = "NULL::SMALLINT" if static else at_end if spec.get("at") == "end" else "utc_offset"
         if spec.get("code") and not str(spec["code"]).startswith("@"):
             meaning = _NONE
         return self._row(
-            item, code, parents, time=time, end=end, available=available, precision=precision,
+            item, code, parents, time=time, offset=offset, end=end, available=available, precision=precision,
             number=number, written=written, words=words, unit=unit, status=status, meaning=meaning,
         ) + self._where(event, main)  # fmt: skip
 
     def _row(
-        self, item: int, code: str, parents: str, *, time: str = "NULL::TIMESTAMP", end: str = "NULL::TIMESTAMP",
+        self, item: int, code: str, parents: str, *, time: str = "NULL::TIMESTAMP",
+        offset: str = "NULL::SMALLINT", end: str = "NULL::TIMESTAMP",
         available: str = "NULL::TIMESTAMP", precision: str = _NONE, number: str = _NONE, written: str = _NONE,
         words: str = _NONE, unit: str = _NONE, status: str = _NONE, meaning: str = _NONE,
     ) -> str:  # fmt: skip
         return (
-            f"SELECT subject_id, {time} AS time, {code} AS code, TRY_CAST({number} AS FLOAT) AS numeric_value, "
+            f"SELECT subject_id, {time} AS time, {offset} AS utc_offset, {code} AS code, "
+            f"TRY_CAST({number} AS FLOAT) AS numeric_value, "
             f"{words}::VARCHAR AS text_value, {end} AS end_time, {unit}::VARCHAR AS unit, {status}::VARCHAR AS status, "
             f"{written}::VARCHAR AS value_text, visit_id, {available} AS available_time, "
             f"{precision}::VARCHAR AS time_precision, source_table, source_row, {item}::INTEGER AS source_item, "
@@ -476,7 +499,8 @@ class Compiled:
             code, _ = self._code(main, "kind || '_NOTE'")
             words = f"coalesce({', '.join(main['texts'])})"
             row = self._row(
-                item, code, "NULL::VARCHAR[]", time="time", available="available_time", precision="time_precision",
+                item, code, "NULL::VARCHAR[]", time="time", offset="utc_offset", available="available_time",
+                precision="time_precision",
                 words=words, meaning=main.get("description") or _NONE,
             )  # fmt: skip
             made.append(f"{row} WHERE {words} IS NOT NULL AND {main['answer']} IS NOT NULL")

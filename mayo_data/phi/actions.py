@@ -9,7 +9,6 @@ and may be shared between resources, so nothing here changes a value in place.
 
 from __future__ import annotations
 
-import base64
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -21,12 +20,12 @@ import msgspec
 from mayo_data.keys import Secret
 from mayo_data.phi import fhir_dates
 from mayo_data.phi.areas import countries, states
-from mayo_data.phi.attachments import text_of
+from mayo_data.phi.attachments import packed, text_of
 from mayo_data.phi.code_systems import CodeSystems, closed_codes, what_it_says
 from mayo_data.phi.identifiers import reference_key
 from mayo_data.phi.policy import SMALL_ZIP3, PhiPolicy
 from mayo_data.phi.subject import Reject, Subject
-from mayo_data.phi.text import Decision, Known, TextScrubber
+from mayo_data.phi.text import Decision, Known, Scrubbed, TextScrubber
 from mayo_data.phi.units import is_public
 from mayo_data.phi.vault import Vault
 from mayo_data.phi.words import LETTERS, common, fold
@@ -42,6 +41,7 @@ _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _UNIT_KEYS = {"unit": b"unit", "system": b"system", "code": b"code"}
 _URL = re.compile(r"[A-Za-z0-9:/._|-]{1,200}")
 _PUBLIC_URLS = ("http://hl7.org/", "https://hl7.org/", "http://loinc.org/", "https://loinc.org/")
+_POSTAL = re.compile(r"(?=.*\d)[A-Za-z0-9 -]{2,12}")
 _COMPARATORS = frozenset([b'"<"', b'"<="', b'">="', b'">"', b'"ad"'])
 _MOST = 100_000  # entries of a cache before it starts afresh
 _YEARS = frozenset([b'"a"', b'"yr"', b'"yrs"', b'"year"', b'"years"', b'"Years"', b'"y"'])
@@ -274,17 +274,20 @@ class Actions:
         """A free text: scrubbed."""
 
         def action(value: Any) -> Any:
-            if type(value) is not str:
-                _wrong(path)
-            if self.subject.nobody:
-                self.counts["texts/about_nobody"] += 1
-                return None
-            clean, decisions = self._scrubber.scrub(value, self.subject.known)
-            if decisions:
-                self._decide(path, decisions)
-            return clean
+            made = self.rewritten(value if type(value) is str else _wrong(path), path)
+            return made.text if made is not None else None
 
         return action
+
+    def rewritten(self, text: str, path: str) -> Scrubbed | None:
+        """Scrub a free text, with the way back to its offsets; None where it is about nobody."""
+        if self.subject.nobody:
+            self.counts["texts/about_nobody"] += 1
+            return None
+        made = self._scrubber.rewritten(text, self.subject.known)
+        if made.decisions:
+            self._decide(path, made.decisions)
+        return made
 
     def birth_date(self, path: str) -> Raw:
         """The birth date: moved; for someone over the top age it is the year of the group."""
@@ -306,7 +309,7 @@ class Actions:
             if type(value) is not str:
                 _wrong(path)
             if self._policy.zip_method == "keep":
-                return value
+                return value if _POSTAL.fullmatch(value) else None
             self.counts["phi/ZIP/generalise"] += 1
             first = value.strip()[:3]
             if len(first) < 3 or not (first.isascii() and first.isdigit()):
@@ -411,8 +414,7 @@ class Actions:
             scrubbed = scrub(text)
             if scrubbed is None:
                 return None
-            clean = scrubbed.encode("utf-8", "replace")
-            return {"contentType": "text/plain; charset=utf-8", "data": base64.b64encode(clean).decode()}
+            return packed("text/plain", scrubbed)
 
         return action
 

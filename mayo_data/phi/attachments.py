@@ -1,20 +1,16 @@
-"""Turns an attachment into plain text that can be scrubbed: text, HTML and RTF; anything else has no text here."""
+"""Opens attachments whose words can be scrubbed: text, HTML and RTF; anything else has no text here."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import html
 import re
 
+from mayo_data.phi.markup import Markup, parse
+from mayo_data.types import Json
+
 _CHARSET = re.compile(r"charset=\"?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
-_MARKUP = re.compile(r"<!--|<(?:(script|style)\b)?[^<>]*>", re.IGNORECASE)
-_CLOSING = {
-    "<!--": re.compile("-->"),
-    "script": re.compile(r"</script\s*>", re.IGNORECASE),
-    "style": re.compile(r"</style\s*>", re.IGNORECASE),
-}
-_BREAK = re.compile(r"<(?:br|/p|/div|/tr|/li|/h[1-6])\b[^<>]*>", re.IGNORECASE)
+_HTML = ("text/html", "application/xhtml+xml")
 _RTF = re.compile(
     r"\\'([0-9a-fA-F]{2})|\\u(-?\d{1,6}) ?\??|\\(par|line|tab|row|cell)\b ?|\\[a-zA-Z]{1,32}-?\d{0,10} ?"
     r"|\\([{}\\])|[\r\n]|([{}])"
@@ -25,7 +21,7 @@ _RTF_HIDDEN = re.compile(
 
 
 def text_of(content_type: str, data: str) -> str | None:
-    r"""Decode a FHIR Attachment.
+    r"""Return the words of a FHIR Attachment.
 
     Args:
         content_type: MIME type, with or without a charset.
@@ -37,19 +33,53 @@ def text_of(content_type: str, data: str) -> str | None:
     >>> text_of("text/html; charset=utf-8", base64.b64encode(b"<p>a &amp; b</p>").decode())
     'a & b\n'
     """
+    kind, content = opened(content_type, data)
+    if content is None:
+        return None
+    if kind == "text/rtf":
+        return _rtf(content)
+    return parse(content).text if kind in (*_HTML, "text/xml") else content
+
+
+def document_of(content_type: str, data: str) -> tuple[str, Markup] | None:
+    """Return MIME type and content of a FHIR Attachment that is HTML or XHTML; None for any other.
+
+    Args:
+        content_type: MIME type, with or without a charset.
+        data: base64.
+    """
+    kind, content = opened(content_type, data)
+    return (kind, parse(content)) if content is not None and kind in _HTML else None
+
+
+def packed(kind: str, content: str) -> Json:
+    """Return content and its MIME type as a FHIR Attachment has them.
+
+    >>> packed("text/plain", "OK")
+    {'contentType': 'text/plain; charset=utf-8', 'data': 'T0s='}
+    """
+    data = base64.b64encode(content.encode("utf-8", "replace")).decode()
+    return {"contentType": f"{kind}; charset=utf-8", "data": data}
+
+
+def opened(content_type: str, data: str) -> tuple[str, str | None]:
+    """Return the MIME type of a FHIR Attachment, in one spelling, and its content, None where that is no text.
+
+    Args:
+        content_type: MIME type, with or without a charset.
+        data: base64.
+    """
     kind = content_type.split(";", 1)[0].strip().lower()
     if not (kind.startswith("text/") or kind in ("application/rtf", "application/xhtml+xml", "application/xml", "")):
-        return None
+        return kind, None
     try:
         raw = base64.b64decode("".join(data.split()), validate=True)
     except (binascii.Error, ValueError):
-        return None
+        return kind, None
     text = _decode(raw, content_type)
-    if kind in ("text/rtf", "application/rtf") or text.startswith("{\\rtf"):
-        return _rtf(text)
-    if kind in ("text/html", "application/xhtml+xml", "text/xml", "application/xml"):
-        return html.unescape(_without_markup(_BREAK.sub("\n", text)))
-    return text
+    if kind == "application/rtf" or text.startswith("{\\rtf"):
+        kind = "text/rtf"
+    return kind.replace("application/xml", "text/xml"), text
 
 
 def _decode(raw: bytes, content_type: str) -> str:
@@ -60,25 +90,6 @@ def _decode(raw: bytes, content_type: str) -> str:
         except (LookupError, UnicodeError):
             continue
     return raw.decode("cp1252", "replace")
-
-
-def _without_markup(text: str) -> str:
-    """Take away tags, comments, scripts and styles; in one pass, whatever is left open."""
-    out: list[str] = []
-    open_ended: set[str] = set()
-    at = 0
-    while (match := _MARKUP.search(text, at)) is not None:
-        out.append(text[at : match.start()])
-        at = match.end()
-        what = match[1].lower() if match[1] else match[0]
-        if what in _CLOSING and what not in open_ended:
-            closing = _CLOSING[what].search(text, at)
-            if closing is None:
-                open_ended.add(what)  # nor will a later one be closed
-            else:
-                at = closing.end()
-    out.append(text[at:])
-    return "".join(out)
 
 
 def _rtf(text: str) -> str:

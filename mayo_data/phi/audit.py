@@ -68,6 +68,7 @@ _PEOPLE = frozenset({"PATIENT", "RELATIVE", "STAFF", "PERSON"})
 _UNIT = re.compile(
     r"\s*(?:\d+(?:st|nd|rd|th)\s+(?:floor|fl)|(?:apt|apartment|unit|suite|ste|floor|fl|room|rm|bldg|lot)\b|#)"
 )
+_ZERO, _AT, _BORN_MARK = "0#", "@", "born#"  # stand among words for: a zero in front, an address, a word for birth
 _SHORT = 200  # characters of a text that is worth remembering
 _WHERE = frozenset({"STREET", "CITY", "COUNTY", "HOSPITAL", "ORG"})
 _MONTHS = {
@@ -98,6 +99,19 @@ def _reading(text: str) -> tuple[str, list[str], frozenset[str], bool, bool]:
 _read = lru_cache(maxsize=1 << 15)(_reading)  # labels repeat over subjects
 
 
+def touches(text: str) -> frozenset[str]:
+    """Return what of a text an identifier could touch: see `Audit.touched`.
+
+    Args:
+        text: An output string.
+
+    >>> sorted(touches("Seen by Jane Doe"))
+    ['by', 'doe', 'jane', 'seen']
+    """
+    plain, _, bag, zero, born = _reading(text)
+    return bag.union(mark for mark, there in ((_ZERO, zero), (_AT, "@" in plain), (_BORN_MARK, born)) if there)
+
+
 class Audit:
     """Searches output strings for what the record says of a subject.
 
@@ -109,6 +123,9 @@ class Audit:
         dates: `birth` counts a birth or death date only where the text calls it one, because a moved date of
             an infant's record may fall on the real birthday; `all` counts every occurrence, for output whose
             dates are not moved or for adults.
+
+    Attributes:
+        touched: A text whose `touches` are disjoint from it holds none of the identifiers.
 
     >>> audit = Audit([Identifier("PATIENT", "full", "Jane Doe"), Identifier("SSN", "value", "999-42-1962")])
     >>> audit.leaks(["all well", "JANE was seen", "ssn 999 42 1962"])
@@ -157,6 +174,8 @@ class Audit:
         years = {str(y) for y, _, _ in self._days} | {f"{y % 100:02d}" for y, _, _ in self._days}
         self._keys = frozenset([*self._names, *self._pairs, *self._heads, *self._sequences])
         self._years = frozenset(years)
+        marks = [mark for mark, there in ((_ZERO, self._heads), (_AT, self._mail)) if there]
+        self.touched = self._keys.union(marks, years if self._every_date else [_BORN_MARK] if years else ())
 
     def _pair(self, first: str, last: str, category: str) -> None:
         if first in common() or last in common() or min(len(first), len(last)) < 3:
@@ -196,7 +215,8 @@ class Audit:
             return
         self._numbers[plain] = category
         start = _TOKENS.match(plain)
-        head = len(start.group()) if start and not plain[0].isdigit() else 2
+        first = len(start.group()) if start else 2
+        head = min(2, first) if plain[0].isdigit() else first  # of 1EG4-TE5 the first word is 1
         self._prefixes.update(plain[:i] for i in range(head, len(plain) + 1))
         self._heads.update((plain[:i] for i in range(head, len(plain) + 1)) if plain[0].isdigit() else (plain[:head],))
 

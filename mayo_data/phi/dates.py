@@ -45,7 +45,12 @@ HOLIDAYS = {
     "veterans day": (11, 11), "columbus day": (10, 11), "presidents day": (2, 17), "mlk day": (1, 17), "hanukkah": (12, 12),
     "passover": (4, 8), "rosh hashanah": (9, 20), "yom kippur": (9, 28), "diwali": (11, 4), "super bowl sunday": (2, 8),
     "ash wednesday": (2, 24), "mardi gras": (2, 23), "cinco de mayo": (5, 5), "juneteenth": (6, 19),
-    "groundhog day": (2, 2), "eid al-fitr": (4, 21), "eid": (4, 21), "ramadan": (3, 25),
+    "groundhog day": (2, 2), "eid al-fitr": (4, 21), "eid al-adha": (6, 28), "eid": (4, 21), "ramadan": (3, 25),
+    "nowruz": (3, 20), "day of the dead": (11, 2), "black friday": (11, 26), "cyber monday": (11, 29), "earth day": (4, 22),
+    "indigenous peoples' day": (10, 11), "indigenous peoples day": (10, 11), "orthodox easter": (4, 19), "sukkot": (10, 5),
+    "canada day": (7, 1), "bastille day": (7, 14), "st. nicholas day": (12, 6), "holy week": (4, 6), "songkran": (4, 13),
+    "three kings day": (1, 6), "patriots' day": (4, 20), "patriots day": (4, 20), "president's day": (2, 17),
+    "presidents' day": (2, 17), "veteran's day": (11, 11), "veterans' day": (11, 11), "saint patrick's day": (3, 17),
 }  # fmt: skip
 _HOLIDAY = "|".join(re.escape(name).replace("'", "['’]") for name in sorted(HOLIDAYS, key=len, reverse=True))
 

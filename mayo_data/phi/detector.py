@@ -8,40 +8,50 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from mayo_data.phi import patterns
+from mayo_data.phi import facilities, patterns, sieve
 from mayo_data.phi.gazetteer import Gazetteer
 from mayo_data.phi.known import Known
 from mayo_data.phi.reading import Model, Reading
 from mayo_data.phi.record import Record, known_from
 from mayo_data.phi.spans import families, merge
-from mayo_data.phi.words import LETTERS, fold, guard, visible
+from mayo_data.phi.words import LETTERS, common, eponyms, fold, guard, visible
 from mayo_data.types import PhiSpan
 
 KEPT = frozenset({"YEAR", "STATE", "COUNTRY"})  # found only where the policy wants them found
 
 # Recognizers that need the words of a sentence around what they find.
 _GUESSES = (
-    "patterns.name.by", "patterns.name.list", "patterns.hospital", "patterns.org", "patterns.initials",
-    "patterns.city", "patterns.id.mixed",
+    "patterns.name.by", "patterns.name.list", "patterns.name.alone", "patterns.hospital", "patterns.org",
+    "patterns.initials", "patterns.city", "patterns.id.mixed", "patterns.room.", "patterns.user.did",
+    "patterns.date.hyphen", "patterns.date.roman", "patterns.street.",
 )  # fmt: skip
 # Recognizers whose spans the model may refuse: they guess from words nearby.
 _REFUSABLE = (
-    "patterns.name.", "patterns.hospital", "patterns.org", "patterns.initials", "patterns.city", "patterns.room",
+    "patterns.name.", "patterns.hospital", "patterns.org", "patterns.initials", "patterns.city",
+    "patterns.room.ward", "patterns.room.wing", "patterns.room.form",
     "patterns.date.partial", "patterns.date.month", "patterns.date.weekday", "patterns.date.season", "patterns.hl7",
-    "patterns.id.mixed", "patterns.id.bare", "patterns.label.loose", "patterns.street.name", "patterns.triple",
-    "patterns.phone.form", "patterns.pager.form", "patterns.plate", "patterns.handle", "patterns.county",
-    "patterns.age.sex", "patterns.user",
+    "patterns.date.hyphen", "patterns.id.mixed", "patterns.id.bare", "patterns.label.loose", "patterns.street.",
+    "patterns.triple", "patterns.phone.form", "patterns.pager.form", "patterns.plate", "patterns.handle",
+    "patterns.age.sex", "patterns.user.did",
 )  # fmt: skip
-_SHORT_CODE = re.compile(
-    r"[ctls]\d{1,2}(?:[-/][ctls]?\d{1,2})?|[abdk]\d{1,2}|(?:hb)?a1c|g6pd|t\dn\d(?:m\d)?|p53|ca[- ]?\d{2,3}"
-)
-_ROOM_BEFORE = re.compile(r"(?:room|rm|bed|bay|ward|unit|ed|er|to|in|from)[\s.#:]{1,3}$")
 _REFUSED = 0.1  # a guess in which the model sees less PHI than this is refused
+_WEAK = ("patterns.name.alone", "patterns.id.bare")  # the weakest need more
+_WEAKLY_REFUSED = 0.3
 _SURE = 0.7  # a name found with this score is found everywhere in its document
 _NOBODY = Known((), 0, 0)
+_MEMORY = 1_000_000  # characters of texts remembered
+_LONG = 20_000  # a text longer than this hardly comes twice
+
+
+class _Read(NamedTuple):
+    """A text as it is read for anybody: without invisible characters, and what patterns and model find in it."""
+
+    clean: str
+    offsets: list[int] | None
+    folded: str
+    spans: list[PhiSpan]
 
 
 class Recognizer(Protocol):
@@ -59,17 +69,6 @@ def _tags() -> re.Pattern[str]:
     return re.compile(r"\[(?:" + "|".join(families()) + r")\]")
 
 
-def _load(model: str) -> Model:
-    """Return a model by name or folder; a transformer works beside the shipped one."""
-    if (Path(model) / "transformer.json").is_file():
-        from mayo_data.phi.transformer import Transformer  # an extra
-
-        return Transformer(model, network="default")
-    from mayo_data.phi.model import load  # numpy and the weights: only where a model is wanted
-
-    return load(model)
-
-
 class Detector:
     """Finds PHI in clinical text, offline. One per worker process; picklable.
 
@@ -79,8 +78,8 @@ class Detector:
     and one merge step leaves spans that never overlap and never cut a word.
 
     Args:
-        model: `default` for the shipped model, None for none, else the path of a spaCy pipeline or of a
-            transformer, or a model that is loaded already.
+        model: `default` for the shipped models, `fast` for the network alone, None for none, else the path of a
+            spaCy pipeline or of a transformer, or a model that is loaded already.
         keep: Categories that are not reported.
         gazetteer: The site's clinicians and facilities.
         recognizers: Further recognizers of the site.
@@ -101,11 +100,15 @@ class Detector:
         self._kept = KEPT & self.keep
         self._gazetteer = gazetteer or Gazetteer([])
         self._recognizers = tuple(recognizers)
+        self._memory: dict[str, _Read] = {}
+        self._remembered = 0  # characters, about
         self._model: Model | None = None
         if model is not None and not isinstance(model, str):
             self._model = model
         elif model is not None:
-            self._model = _load(model)
+            from mayo_data.phi.models import load  # numpy and the weights: only where a model is wanted
+
+            self._model = load(model)
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -131,21 +134,15 @@ class Detector:
             ConfigError: `known` or `subjects` has another length than `texts`, or a record cannot be read.
         """
         people = known_from(known, len(texts), subjects)
-        cleaned = [visible(text) for text in texts]
-        read = self._read([clean for clean, _ in cleaned])
-        found: list[list[PhiSpan]] = []
-        folds: list[str] = []
-        for (clean, _), person, model in zip(cleaned, people, read, strict=True):
-            folds.append(fold(clean))
-            found.append(self._found(clean, folds[-1], person, model, label=False))
-        shared: dict[object, dict[str, str]] = {}
+        read = self._read(texts)
+        found = [self._found(one, person) for one, person in zip(read, people, strict=True)]
+        sure = [names(one.clean, one.folded, spans) for one, spans in zip(read, found, strict=True)]
         if subjects is not None:
-            for (clean, _), folded, subject, spans in zip(cleaned, folds, subjects, found, strict=True):
-                shared.setdefault(subject, {}).update(names(clean, folded, spans))
-        return [
-            self._settle(clean, folded, offsets, spans, shared.get(subjects[at]) if subjects is not None else None)
-            for at, ((clean, offsets), folded, spans) in enumerate(zip(cleaned, folds, found, strict=True))
-        ]
+            shared: dict[object, dict[str, str]] = {}
+            for subject, words in zip(subjects, sure, strict=True):
+                shared.setdefault(subject, {}).update(words)
+            sure = [{**shared[subject], **words} for subject, words in zip(subjects, sure, strict=True)]
+        return [self._settle(*each) for each in zip(read, found, sure, strict=True)]
 
     def find(self, text: str, known: Known = _NOBODY, *, label: bool = False) -> list[PhiSpan]:
         """Return the PHI of one text.
@@ -156,38 +153,59 @@ class Detector:
             label: A label has no sentence around its words, so guesses at names and places from the words
                 nearby are left out: known identifiers, the site's directory and unmistakable forms remain.
         """
+        read = self._label(text) if label else self._read([text])[0]
+        found = self._found(read, known)
+        return self._settle(read, found, names(read.clean, read.folded, found))
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out the texts read before: they are PHI, and another worker reads others."""
+        return {**self.__dict__, "_memory": {}, "_remembered": 0}
+
+    def _read(self, texts: Sequence[str]) -> list[_Read]:
+        """Read texts without looking at whom they are about; a text that repeats is read once."""
+        done: dict[str, _Read] = {}
+        new: list[str] = []
+        for text in dict.fromkeys(texts):
+            before = self._memory.get(text)
+            if before is None:
+                new.append(text)
+            else:
+                done[text] = before
+        cleaned = [visible(text) for text in new]
+        model = self._model
+        readings = [Reading([])] * len(new) if model is None else model.readings([clean for clean, _ in cleaned])
+        for text, (clean, offsets), reading in zip(new, cleaned, readings, strict=True):
+            folded = fold(clean)
+            spans = list(self._gazetteer.find(clean, folded))
+            spans += _weighed(clean, patterns.find(clean, folded, self._kept), reading)
+            spans += sieve.reviewed(clean, folded, reading.spans)
+            spans = list(facilities.completed(clean, spans))
+            done[text] = _Read(clean, offsets, folded, spans)
+            if len(text) <= _LONG:
+                if self._remembered > _MEMORY:
+                    self._memory.clear()
+                    self._remembered = 0
+                self._memory[text] = done[text]
+                self._remembered += len(text) + 100
+        return [done[text] for text in texts]
+
+    def _label(self, text: str) -> _Read:
         clean, offsets = visible(text)
         folded = fold(clean)
-        model = Reading([]) if label else self._read([clean])[0]
-        return self._settle(clean, folded, offsets, self._found(clean, folded, known, model, label=label))
+        spans = list(self._gazetteer.find(clean, folded))
+        spans += (s for s in patterns.find(clean, folded, self._kept) if not s.recognizer.startswith(_GUESSES))
+        return _Read(clean, offsets, folded, spans)
 
-    def _read(self, texts: list[str]) -> list[Reading]:
-        return [Reading([]) for _ in texts] if self._model is None else self._model.readings(texts)
-
-    def _found(self, clean: str, folded: str, known: Known, model: Reading, *, label: bool) -> list[PhiSpan]:
-        found = list(known.find(clean, folded))
-        found += self._gazetteer.find(clean, folded)
-        guessed = patterns.find(clean, folded, self._kept)
-        if label:
-            found += (span for span in guessed if not span.recognizer.startswith(_GUESSES))
-        else:
-            found += _weighed(guessed, model)
-        found += (span for span in model.spans if not _is_medicine(folded, span))
+    def _found(self, read: _Read, known: Known) -> list[PhiSpan]:
+        found = [*known.find(read.clean, read.folded), *read.spans]
         for recognizer in self._recognizers:
-            found += recognizer.spans(clean, known)
+            found += recognizer.spans(read.clean, known)
         return found
 
-    def _settle(
-        self,
-        clean: str,
-        folded: str,
-        offsets: list[int] | None,
-        found: list[PhiSpan],
-        shared: Mapping[str, str] | None = None,
-    ) -> list[PhiSpan]:
-        words = {**(shared or {}), **names(clean, folded, found)}
+    def _settle(self, read: _Read, found: list[PhiSpan], words: Mapping[str, str]) -> list[PhiSpan]:
+        clean, offsets, folded, _ = read
         if words:
-            found += echo(clean, folded, words)
+            found = found + echo(clean, folded, words)
         if not found:
             return []
         spans = [span for span in merge(found, clean) if span.category not in self.keep]
@@ -200,19 +218,19 @@ class Detector:
         return spans
 
 
-def _is_medicine(folded: str, span: PhiSpan) -> bool:
-    """Whether what the model found is a spinal level, a vitamin or a haemoglobin: the clinical guard."""
-    if _SHORT_CODE.fullmatch(folded, span.start, span.end) is None:
-        return False
-    return _ROOM_BEFORE.search(folded, max(0, span.start - 12), span.start) is None
+_INITIALS = re.compile(r"(?:[^\W\d_]\.?[ \t]?){1,3}")
 
 
-def _weighed(guessed: Iterable[PhiSpan], model: Reading) -> Iterator[PhiSpan]:
+def _weighed(clean: str, guessed: Iterable[PhiSpan], model: Reading) -> Iterator[PhiSpan]:
     """Yield what the patterns found, less the guesses, and the ends of guesses, in which the model sees nothing."""
     for span in guessed:
         if model.starts and span.recognizer.startswith(_REFUSABLE):
-            start, end = model.trimmed(span.start, span.end, _REFUSED)
+            least = _WEAKLY_REFUSED if span.recognizer.startswith(_WEAK) else _REFUSED
+            start, end = model.trimmed(span.start, span.end, least)
             if start < end:
+                # An initial says little by itself, and belongs to the name.
+                if _INITIALS.fullmatch(clean, span.start, start):
+                    start = span.start
                 yield span._replace(start=start, end=end)
         else:
             yield span
@@ -231,7 +249,7 @@ def names(text: str, folded: str, found: Iterable[PhiSpan]) -> dict[str, str]:
     for span in found:
         if family.get(span.category) == "person" and span.score >= _SURE and span.recognizer != "known":
             for word in LETTERS.findall(folded, span.start, span.end):
-                if len(word) > 2 and word not in guard():
+                if len(word) > 2 and (word not in guard() or (word in eponyms() and word not in common())):
                     words.setdefault(word, span.category)
     return words
 
@@ -247,5 +265,7 @@ def echo(text: str, folded: str, words: Mapping[str, str]) -> list[PhiSpan]:
     return [
         PhiSpan(match.start(), match.end(), category, "echo", 0.65)
         for match in LETTERS.finditer(folded)
-        if (category := words.get(match.group())) is not None and text[match.start()].isupper()
+        if (category := words.get(match.group())) is not None
+        and text[match.start()].isupper()
+        and not (match.group() in guard() and sieve.is_of_medicine(folded, match.end()))
     ]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from mayo_data.phi.corpora import Document, Gold
 from mayo_data.types import PhiSpan
 
-OPTIONAL = frozenset({"YEAR", "STATE", "COUNTRY", "COUNTY", "AGE", "PROFESSION", "TITLE", "NRP", "TIME"})
+OPTIONAL = frozenset({"YEAR", "STATE", "COUNTRY", "AGE", "PROFESSION", "TITLE", "NRP", "TIME"})
 _BATCH = 64
 _CONTEXT = 40  # characters beside a miss
 _Z = 1.959964  # 95 %

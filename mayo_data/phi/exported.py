@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import re
 from collections.abc import Callable
 from typing import Any
@@ -15,19 +14,18 @@ from typing import Any
 import msgspec
 
 from mayo_data.phi.actions import Actions, Raw, Value, parse
-from mayo_data.phi.attachments import text_of
+from mayo_data.phi.attachments import document_of, packed
+from mayo_data.phi.markup import XHTML, write
+from mayo_data.phi.markup import parse as parse_markup
+from mayo_data.phi.masks import ABSENT
 from mayo_data.phi.pseudonyms import Pseudonyms
 from mayo_data.types import Json
-
-ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
-MASK = {"extension": [{"url": ABSENT, "valueCode": "masked"}]}
 
 _REASONS = frozenset(
     """unknown asked-unknown temp-unknown not-asked asked-declined masked not-applicable unsupported as-text error
     not-a-number negative-infinity positive-infinity not-performed not-permitted""".split()  # noqa: SIM905
 )
 _URL = re.compile(r"[A-Za-z0-9:/._|#-]{1,200}")
-_XHTML = "http://www.w3.org/1999/xhtml"
 _MOST = 100_000
 
 
@@ -77,29 +75,29 @@ class Exported:
         return action
 
     def narrative(self, path: str) -> Value:
-        """A narrative: its words, scrubbed, in one plain block of XHTML."""
-        scrub = self._actions.text(path + ".div")
+        """A narrative: its words scrubbed, its tags kept where they are plain formatting."""
 
         def action(value: Any) -> Any:
             div = value.get("div") if type(value) is dict else None
             if type(div) is not str:
                 return None
-            text = text_of("application/xhtml+xml", base64.b64encode(div.encode("utf-8", "replace")).decode())
-            clean = scrub(text.strip()) if text and text.strip() else None
-            if not clean:
+            found = parse_markup(div)
+            made = self._actions.rewritten(found.text, path + ".div") if found.text.strip() else None
+            if made is None or not made.text.strip():
                 return None
-            lines = "<br/>".join(html.escape(line.strip(), quote=False) for line in clean.splitlines() if line.strip())
-            return {"status": "additional", "div": f'<div xmlns="{_XHTML}"><p>{_printable(lines)}</p></div>'}
+            outer = [tag[1:3] for tag in (found.tags[:1] + found.tags[-1:])] == [("", "div"), ("/", "div")]
+            inside = write(found._replace(tags=found.tags[1:-1]) if outer else found, made).strip()
+            return {"status": "additional", "div": f'<div xmlns="{XHTML}">{inside}</div>'}
 
         return action
 
     def attachment(self, path: str) -> Value:
         """An Attachment with its size and hash made right, or what is left of one whose data lie in a Binary."""
-        plain = self._actions.attachment(path)
+        content = self._content(path)
         moved = self._actions.date(path + ".creation")
 
         def action(value: Any) -> Any:
-            clean: Json | None = plain(value) if type(value) is dict and "data" in value else {}
+            clean: Json | None = content(value) if type(value) is dict and "data" in value else {}
             if clean is None or type(value) is not dict:
                 return None
             if "data" in clean:
@@ -118,12 +116,28 @@ class Exported:
 
         return action
 
+    def _content(self, path: str) -> Value:
+        """MIME type and data of an Attachment: HTML stays HTML, all other text becomes plain text."""
+        plain = self._actions.attachment(path)
+
+        def action(value: Json) -> Any:
+            data, kind = value.get("data"), value.get("contentType")
+            found = document_of(kind, data) if type(data) is str and type(kind) is str else None
+            if found is None:
+                return plain(value)
+            kind, document = found
+            made = self._actions.rewritten(document.text, path + ".data")
+            if made is None:
+                return None
+            start = "<!DOCTYPE html>\n" if kind == "text/html" else ""
+            return packed(kind, f'{start}<html xmlns="{XHTML}"><body>{write(document, made)}</body></html>')
+
+        return action
+
     def binary(self, resource: dict[str, msgspec.Raw]) -> Json:
         """What is left of a Binary: its text, scrubbed; a PDF or an image is dropped and counted."""
         kind, data = (parse(resource[name]) if name in resource else None for name in ("contentType", "data"))
-        made = self._actions.attachment("Binary")({"contentType": kind, "data": data}) if data is not None else None
-        if self._actions.subject.nobody and made is not None:
-            made = None
+        made = self._content("Binary")({"contentType": kind, "data": data}) if data is not None else None
         return made or {"contentType": "text/plain; charset=utf-8"}
 
     def admits(self, url: Any) -> bool:
@@ -155,8 +169,3 @@ class Exported:
             return known(raw)
 
         return one
-
-
-def _printable(text: str) -> str:
-    """Without characters that XML forbids."""
-    return "".join(char for char in text if char >= " " or char in "\t\n")

@@ -6,22 +6,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mayo_data.phi.words import Words, guard, place_names, verbs
+from mayo_data.phi.words import Words, guard, place_names
 from mayo_data.types import PhiSpan
 
 # 80-52-78: a chart number where it can be no date. The dates find it where it can.
 _TRIPLE = re.compile(r"\d\d-\d\d-\d\d(?<![\w./-]\d\d-\d\d-\d\d)(?![\w/-]|\.\d)")
-# 4W-212, 9W-19B, 7-181B, 5 South 12.
-_WARD = re.compile(
-    r"(?<![\w./-])(?:\d{1,2}(?:[nsewcgt]|ne|nw|se|sw)-\d{1,3}[a-d]?|\d{1,2}-\d{3}[a-d]|\d{1,2}(?:[nsew]|ne|nw|se|sw)\d{2}[a-d]?)(?![\w/-]|\.\d)"
-)
 _PAGED = re.compile(
     r"(?<![a-z])(?:page[ds]?|paging|pgr|pager|call(?:s|ed|ing|back)?|cb|ext|reach(?:ed)?|beeper|phone|ph|tel|dial|via|at|rn|md|np|pa|do|lpn|pgy-?\d|ccm|fellow|resident|attending|team|desk|x\d|re)(?![a-z])[^\n;]{0,28}$"
 )
 _FIVE = re.compile(r"\d-\d{4}(?<![\w./:,-]\d-\d{4})(?![\w/%-]|\.\d)")
-_SEVEN = re.compile(r"\d{3}-\d{4}(?<![\w./:-]\d{3}-\d{4})(?![\w/%-]|\.\d)")
+_SEVEN = re.compile(r"\d{3}-\d{4}(?<![\w.:-]\d{3}-\d{4})(?<!\D/\d{3}-\d{4})(?![\w/%-]|\.\d)")
 _WRAPPED = re.compile(r"(?<=\()(?:1[-. ])?(?:\(\d{3}\)\s?|\d{3}[-. ])\d{3}[-. ]\d{4}(?!\d)")
-_GROUP = re.compile(r"group\s(?P<v>\d{5,9}(?:-\d{1,4})?)(?![\w/]|\s?(?:patients|subjects|people))")
+_GROUP = re.compile(r"group\s(?P<v>(?:0\d{3}|\d{5,9})(?:-\d{1,4})?)(?![\w/]|\s?(?:patients|subjects|people))")
 _NAME_AHEAD = re.compile(r"[^\W\d_][\w'’.-]{1,24},?\s\(?$")
 _STATE_ZIP = re.compile(r"(?P<s>[a-z]{2})[\"^,|\s]{1,5}(?P<v>\d{5}(?:-\d{4})?)(?![\w-]|\.\d)")
 _STREET_ZIP = re.compile(
@@ -37,14 +33,8 @@ _PLATE_UNITS = frozenset(["mph", "cfu", "mph", "the", "was", "and", "for", "min"
 _LETTERS_END = re.compile(r"[a-z]{3}$|^[a-z]{3}")
 _HANDLE = re.compile(r"(?<![\w.@])@(?P<v>[a-z][\w.]{2,24})(?![\w@])")
 _NINETY = re.compile(
-    r"(?<![a-z])ninet(?:y(?:[\s-](?:one|two|three|four|five|six|seven|eight|nine))?)(?![a-z])(?!\s(?:percent|per\scent|minutes?|mins?|seconds?|days?|degrees?|mg|milligrams|ml|pounds|dollars|miles|over|mm|pills|tablets|hours|weeks|months|proof|feet))"
+    r"(?<![a-z])ninet(?:y(?:[\s-](?:one|two|three|four|five|six|seven|eight|nine|plus|something))?)(?![a-z])(?!\s(?:percent|per\scent|minutes?|mins?|seconds?|days?|degrees?|mg|milligrams|ml|pounds|dollars|miles|over|mm|pills|tablets|hours|weeks|months|proof|feet))"
 )
-_STREET_CUE = re.compile(r"(?<![a-z])(?:on|at|off|near|along|by|of|down|up|from|corner|block|crossing|and|&|the)\s$")
-_STREET_NAME = re.compile(
-    r"(?P<v>(?:(?:[NSEW]\.?|North|South|East|West|NORTH|SOUTH|EAST|WEST)\s)?[^\W\d_][\w'’.-]{1,20}(?:\s[^\W\d_][\w'’.-]{1,20}){0,2}?\s(?:Avenue|Ave|Street|Road|Rd|Boulevard|Blvd|Lane|Ln|Parkway|Pkwy|Highway|Hwy|Turnpike|Terrace|AVENUE|AVE|STREET|ROAD|RD|BOULEVARD|BLVD|LANE)\b)"
-)
-_STREET_WORDS = frozenset(["avenue", "ave", "street", "road", "rd", "boulevard", "blvd", "lane", "ln", "parkway", "pkwy", "highway", "hwy", "turnpike", "terrace"])  # fmt: skip
-_NO_STREET = frozenset(["the", "a", "this", "that", "our", "his", "her", "their", "main", "across", "busy", "city", "side", "same", "new", "high"])  # fmt: skip
 
 
 def find(text: str, words: Words) -> Iterator[PhiSpan]:
@@ -55,9 +45,9 @@ def find(text: str, words: Words) -> Iterator[PhiSpan]:
         words: Its words.
 
     >>> from mayo_data.phi.words import fold
-    >>> text = "80-52-78 moved to 4W-212"
+    >>> text = "80-52-78, fellow Nava (8-3713)"
     >>> [text[s.start : s.end] for s in find(text, Words(fold(text)))]
-    ['80-52-78', '4W-212']
+    ['80-52-78', '8-3713']
     """
     folded, shape = words.folded, words.shape
     if "9" in shape:
@@ -67,8 +57,6 @@ def find(text: str, words: Words) -> Iterator[PhiSpan]:
             yield PhiSpan(*match.span("v"), "USERNAME", "patterns.handle", 0.7)
     for match in words.matches(_NINETY, frozenset(["ninety"])):
         yield PhiSpan(*match.span(), "AGE90", "patterns.age.written", 0.7)
-    for at in words.at(_STREET_WORDS):
-        yield from _street(text, folded, at)
 
 
 def _numbers(text: str, words: Words) -> Iterator[PhiSpan]:
@@ -76,9 +64,6 @@ def _numbers(text: str, words: Words) -> Iterator[PhiSpan]:
     if "99-99-99" in shape:
         for match in _TRIPLE.finditer(folded):
             yield PhiSpan(*match.span(), "MRN", "patterns.triple", 0.6)
-    if "-9" in shape or "w99" in shape or "s99" in shape or "n99" in shape or "e99" in shape:
-        for match in _WARD.finditer(folded):
-            yield PhiSpan(*match.span(), "ROOM", "patterns.room.form", 0.65)
     if "9-9999" in shape:
         for match in _FIVE.finditer(folded):
             if _PAGED.search(folded, max(0, match.start() - 40), match.start()) or _beside_name(text, match):
@@ -111,26 +96,3 @@ def _beside_name(text: str, match: re.Match[str]) -> bool:
         and before.group()[0].isupper()
         and before.group().split()[0].strip(",.").lower() not in guard()
     )
-
-
-def _street(text: str, folded: str, at: int) -> Iterator[PhiSpan]:
-    """A street without a number: `lives off Bargal Avenue`."""
-    from_ = max(0, at - 50)
-    line = max(text.rfind("\n", from_, at), text.rfind(". ", from_, at) + 1, from_ - 1) + 1
-    for start in (m.start() for m in re.finditer(r"(?<!\w)(?=[^\W\d_])", text[line:at])):
-        start += line
-        if not text[start].isupper():
-            continue
-        match = _STREET_NAME.match(text, start)
-        if match is None or match.end() <= at or not _STREET_CUE.search(folded, max(0, start - 14), start):
-            continue
-        name = folded[start:at].split()
-        if (
-            not name
-            or all(word in guard() for word in name)
-            or any(word in _NO_STREET or word in verbs() for word in name)
-        ):
-            continue
-        if all(word[0].isupper() for word in text[start:at].split()):
-            yield PhiSpan(*match.span("v"), "STREET", "patterns.street.name", 0.7)
-            return

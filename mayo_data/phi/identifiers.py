@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -37,16 +37,25 @@ _TARGET = {
     "practitioner": "STAFF", "authenticator": "STAFF", "referrer": "STAFF", "interpreter": "STAFF",
     "resultsInterpreter": "STAFF", "serviceProvider": "HOSPITAL", "custodian": "HOSPITAL", "location": "HOSPITAL",
 }  # fmt: skip
+_DIRECTORY = frozenset(["Practitioner", "PractitionerRole", "Organization", "Location"])
+_PEOPLE = frozenset(["Patient", "RelatedPerson", "Person"])
+_ATTACHED = frozenset(["RelatedPerson", "Person", "Coverage", "Account", "Device", "FamilyMemberHistory"])
+_OWNERS = ("subject", "patient", "beneficiary", "individual", "for", "candidate")  # schemas/phi/by_type.toml
 _KINDS = rb"(?P<target>Practitioner(?:Role)?|Organization|Location|HealthcareService)"
-_NAME = rb'"display"\s*:\s*"(?P<name>(?:[^"\\]|\\.){2,200})"'
+_NAME = rb'"display"\s*:\s*"(?P<name>[^"\\]*+(?:\\.[^"\\]*+)*+)"'
+_ESCAPED = re.compile(rb"\\.")
+_LONGEST_NAME = 200
 _MORE = rb'(?:"type"\s*:\s*"[A-Za-z]{1,40}"\s*,\s*)?'
-_NAMED = re.compile(rb'"reference"\s*:\s*"[^"]{0,200}?' + _KINDS + rb'[/?][^"]{1,200}"\s*,\s*' + _MORE + _NAME)
+_TARGETED = re.compile(rb".{0,200}?" + _KINDS + rb"[/?].{1,200}", re.DOTALL)
+_NAMED = re.compile(rb'"reference"\s*:\s*"(?P<reference>[^"]{1,420}+)"\s*,\s*' + _MORE + _NAME)
 _TURNED = re.compile(_NAME + rb'\s*,\s*"reference"\s*:\s*"[^"]{0,200}?' + _KINDS + rb"[/?]")
-_BARE = re.compile(
+_BARE = re.compile(rb"\{\s*" + _NAME + rb"\s*\}")
+_BEFORE = re.compile(
     rb'"(?P<target>performer|author|individual|recorder|requester|asserter|generalPractitioner|practitioner'
     rb"|authenticator|referrer|interpreter|resultsInterpreter|serviceProvider|custodian|location)"
-    rb'"\s*:\s*\[?\s*\{\s*' + _NAME + rb"\s*\}"
+    rb'"\s*:\s*\[?\s*\Z'
 )
+_AS_FAR = 200  # bytes before a bare name in which the name of its element stands
 _SHORTEST_NUMBER = 4  # below that a number is no identifier, and would blank every "12" of a note
 
 
@@ -120,27 +129,52 @@ def from_fhir(resource: Json) -> list[Record]:
     if not isinstance(kind, str) or not isinstance(ident, str):
         return []
     ref = f"{kind}/{ident}"
+    return [*_of(resource, kind, ref), *_contained(resource, kind, ref)]
+
+
+def _of(resource: Json, kind: str, ref: str) -> list[Record]:
+    """What a resource says by itself."""
     if kind == "Patient":
         return [_patient(resource, ref)]
     if kind == "Medication":
         code = resource.get("code")
         return [Record("medication", ref, concept=code)] if isinstance(code, dict) else []
-    if kind in ("Practitioner", "PractitionerRole"):
-        found = [*_names(resource.get("name"), "STAFF"), *_numbers(resource), *_telecom(resource)]
-        found += [*_addresses(resource.get("address")), *_displays(resource.get("practitioner"), "STAFF")]
-        return [Record("directory", ref, _aliases(resource, kind), tuple(found))]
-    if kind in ("Organization", "Location"):
-        found = [
-            Identifier("HOSPITAL", "value", text) for text in _strings([resource.get("name"), resource.get("alias")])
-        ]
-        found += [*_telecom(resource), *_addresses(resource.get("address"))]
-        return [Record("directory", ref, _aliases(resource, kind), tuple(found))]
+    if kind in _DIRECTORY:
+        return [Record("directory", ref, _aliases(resource, kind), tuple(_listed(resource, kind)))]
     if kind == "Encounter":
         owner = reference_key(resource.get("subject"))
         return [Record("owner", ref, (owner,))] if owner is not None else []
     if kind == "DocumentReference":
         return _binaries(resource)
-    return _attached(resource, kind)
+    return _attached(resource, kind) if kind in _ATTACHED else []
+
+
+def _contained(resource: Json, kind: str, ref: str) -> Iterator[Record]:
+    """People and places inside a resource: known to the patient whom it is about, clinicians to the whole site."""
+    inside = [inner for inner in _dicts(resource.get("contained")) if isinstance(inner.get("resourceType"), str)]
+    if not inside:
+        return
+    owners = [ref] if kind == "Patient" else []
+    for name in _OWNERS:
+        found = (reference_key(entry) for entry in _dicts(resource.get(name)))
+        owners += [key for key in found if key is not None and key.startswith(("Patient/", "identifier:"))]
+    for inner in inside:
+        kind = inner["resourceType"]
+        if kind in _DIRECTORY:
+            yield from _site(_listed(inner, kind))
+            continue
+        said = _patient(inner, "").identifiers if kind == "Patient" else _personal(inner, kind)
+        known = tuple(one for one in said if one.category != "DATE")  # of somebody else, perhaps
+        if known and owners:
+            yield from (Record("attached", owner, identifiers=known) for owner in owners)
+        elif known:
+            names = [name for name in _dicts(inner.get("name")) if kind in _PEOPLE]
+            yield from _site(_names(names, "STAFF"))  # nobody says whose: then whoever it is
+
+
+def _site(found: Iterable[Identifier]) -> Iterator[Record]:
+    """Entries of the site's directory, the same entry however many resources contain it."""
+    return (Record("directory", "contained:" + ":".join(one), identifiers=(one,)) for one in found)
 
 
 def displays(text: bytes) -> set[tuple[str, str]]:
@@ -157,16 +191,28 @@ def displays(text: bytes) -> set[tuple[str, str]]:
     {('STAFF', 'Dr. Jane Doe')}
     """
     found = set()
-    for pattern in (_NAMED, _TURNED, _BARE):
-        for match in pattern.finditer(text):
-            category = _TARGET[match["target"].decode()]
-            try:
-                name = json.loads(b'"' + match["name"] + b'"').strip()
-            except ValueError:
-                continue
-            if name and not name.isdigit():
-                found.add((category, name))
+    for target, written in _named(text):
+        if not 2 <= len(_ESCAPED.sub(b".", written)) <= _LONGEST_NAME:
+            continue
+        try:
+            name = json.loads(b'"' + written + b'"').strip()
+        except ValueError:
+            continue
+        if name and not name.isdigit():
+            found.add((_TARGET[target.decode()], name))
     return found
+
+
+def _named(text: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield what a reference leads to, or the element that it is, and its display as it is written."""
+    for match in _NAMED.finditer(text):
+        if (target := _TARGETED.fullmatch(match["reference"])) is not None:
+            yield target["target"], match["name"]
+    for match in _TURNED.finditer(text):
+        yield match["target"], match["name"]
+    for match in _BARE.finditer(text):
+        if (before := _BEFORE.search(text, max(0, match.start() - _AS_FAR), match.start())) is not None:
+            yield before["target"], match["name"]
 
 
 def directory_of(names: set[tuple[str, str]]) -> Iterator[Record]:
@@ -188,6 +234,19 @@ def _identifier_keys(resource: Json) -> tuple[str, ...]:
     )
 
 
+def _listed(resource: Json, kind: str) -> Iterator[Identifier]:
+    """What a directory entry says: a clinician, or a place."""
+    if kind in ("Practitioner", "PractitionerRole"):
+        yield from _names(resource.get("name"), "STAFF")
+        yield from _numbers(resource)
+        yield from _displays(resource.get("practitioner"), "STAFF")
+    else:
+        names = _strings([resource.get("name"), resource.get("alias")])
+        yield from (Identifier("HOSPITAL", "value", text) for text in names)
+    yield from _telecom(resource)
+    yield from _addresses(resource.get("address"))
+
+
 def _binaries(resource: Json) -> list[Record]:
     """The Binary resources in which a document keeps its content, and whose they are."""
     owner = reference_key(resource.get("subject"))
@@ -202,7 +261,7 @@ def _patient(resource: Json, ref: str) -> Record:
     found += _numbers(resource)
     found += _telecom(resource)
     found += _addresses(resource.get("address"))
-    if len(ident := str(resource["id"])) >= _SHORTEST_NUMBER:
+    if len(ident := ref.rpartition("/")[2]) >= _SHORTEST_NUMBER:
         found.append(Identifier("OTHERID", "value", ident))
     for contact in _dicts(resource.get("contact")):
         found += _names(contact.get("name"), "RELATIVE")
@@ -238,6 +297,12 @@ def _attached(resource: Json, kind: str) -> list[Record]:
         for entry in _dicts(resource.get(name))
         if (key := reference_key(entry.get("target", entry) if name == "link" else entry)) is not None
     ]
+    found = _personal(resource, kind)
+    return [Record("attached", key, identifiers=tuple(found)) for key in keys] if found else []
+
+
+def _personal(resource: Json, kind: str) -> list[Identifier]:
+    """What a relative, coverage, account or device says that leads to a person."""
     role = "RELATIVE" if kind == "RelatedPerson" else "PATIENT"
     found: list[Identifier] = []
     if kind in ("RelatedPerson", "Person"):
@@ -255,7 +320,7 @@ def _attached(resource: Json, kind: str) -> list[Record]:
     for carrier in _dicts(resource.get("udiCarrier")):
         for text in _strings([carrier.get("deviceIdentifier"), carrier.get("carrierHRF")]):
             found.append(Identifier("DEVICE", "value", text))
-    return [Record("attached", key, identifiers=tuple(found)) for key in keys] if found else []
+    return found
 
 
 def _names(value: object, category: str) -> Iterator[Identifier]:

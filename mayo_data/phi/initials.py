@@ -21,11 +21,12 @@ class Initials:
     (None, True, True)
     """
 
-    __slots__ = ("_family", "_given", "_spelled")
+    __slots__ = ("_family", "_given", "_particles", "_spelled")
 
     def __init__(self) -> None:
         self._given: list[str] = []
         self._family: list[str] = []
+        self._particles: list[str] = []
         self._spelled: frozenset[str] = frozenset()
 
     def note(self, part: str, words: Sequence[str], *, turned: bool) -> None:
@@ -40,6 +41,7 @@ class Initials:
             self._given += (word[0] for word in words)
         elif part == "family":
             self._family += (word[0] for word in words if word not in PARTICLES or len(words) == 1)
+            self._particles += (word[0] for word in words[:-1] if word in PARTICLES)
         elif len(words) > 1:
             self._family.append((words[0] if turned else words[-1])[0])
             self._given += (word[0] for word in (words[1:] if turned else words[:-1]))
@@ -50,7 +52,8 @@ class Initials:
 
     def _spell(self) -> Iterator[str]:
         given, family = self._given, self._family
-        for last in dict.fromkeys(family):
+        # Of da Silva some write the D, some the S.
+        for last in dict.fromkeys([*family, *self._particles]):
             for at, first in enumerate(given):
                 yield first + last
                 if at + 1 < len(given):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from mayo_data.keys import Secret
 from mayo_data.phi import fhir_dates
 from mayo_data.phi.policy import PhiPolicy
-from mayo_data.phi.text import Known, TextScrubber
+from mayo_data.phi.text import Known, TextScrubber, spelled
 from mayo_data.phi.units import is_public
 from mayo_data.phi.vault import Person, Vault
 from mayo_data.types import Json
@@ -32,6 +32,22 @@ class Cleaned(NamedTuple):
 
     text: str | None
     decisions: list[Json]
+
+
+class Verdict(NamedTuple):
+    """What becomes of a value.
+
+    Attributes:
+        words: Subjects with one of these words among their known identifiers must be looked at; None for all.
+        fixed: What it becomes for everybody else; None where it stays as it is.
+    """
+
+    words: frozenset[str] | None
+    fixed: Cleaned | None
+
+
+_CLEAN = Verdict(frozenset(), None)
+_READ = Verdict(None, None)
 
 
 class Labels:
@@ -55,7 +71,7 @@ class Labels:
         self._as_of = as_of
         self._nobody = Known((), 0, 0)
         self._known: dict[int, Known] = {}
-        self._judged: dict[tuple[str, str], frozenset[str] | None] = {}
+        self._judged: dict[tuple[str, str], Verdict] = {}
         self._done: dict[tuple[int, str, str], Cleaned] = {}
 
     @property
@@ -69,8 +85,8 @@ class Labels:
             self._public = codes
             self._judged.clear()
 
-    def words(self, value: str, action: str) -> frozenset[str] | None:
-        """Return what of a value could touch a subject's known identifiers; None where it must be read for each.
+    def judge(self, value: str, action: str) -> Verdict:
+        """Return what becomes of a value for everybody, and who must be looked at one by one.
 
         Every value is judged once: the detector is not cheap.
 
@@ -82,22 +98,25 @@ class Labels:
         if key not in self._judged:
             if len(self._judged) >= _VALUES:
                 self._judged.clear()
-            self._judged[key] = self._words(value, action)
+            self._judged[key] = self._judge(value, action)
         return self._judged[key]
 
-    def _words(self, value: str, action: str) -> frozenset[str] | None:
+    def _judge(self, value: str, action: str) -> Verdict:
         if value in self._public or (action == "label" and is_public(value) and not _LONG_NUMBER.search(value)):
-            return frozenset()
+            return _CLEAN
         if action == "text" and _NUMBER.fullmatch(value):
-            return frozenset()
+            return _CLEAN
         if action == "word" and _IDENTIFIER.search(value):
-            return None
-        if len(value) > _LABEL:
-            return None
+            return Verdict(frozenset(), Cleaned(self._mask(value), []))
+        if action == "text" and len(value) > _LABEL:
+            return _READ
         words = self._scrubber.words(value)
         if words is not None and action == "text" and self._scrubber.find(value, self._nobody):
-            return None
-        return words
+            return _READ
+        if words is None and action in ("code", "word"):
+            # It becomes the same token whoever has it; only the decisions differ for whom its words name.
+            return Verdict(spelled(value), self._scrub(value, action, self._nobody))
+        return _READ if words is None else Verdict(words, None)
 
     def scrub(self, value: str, action: str, subject_id: int) -> Cleaned:
         """Return a value as it may leave, read for one subject.
@@ -117,12 +136,12 @@ class Labels:
                 self._done[key] = done
         return done
 
-    def count(self, cleaned: Cleaned) -> None:
-        """Count the decisions on a row, once for every row that they stand in."""
+    def count(self, cleaned: Cleaned, rows: int = 1) -> None:
+        """Count the decisions on a value, once for every row that it stands in."""
         for decision in cleaned.decisions:
-            self.counts[f"phi/{decision['category']}/{decision['action']}"] += 1
+            self.counts[f"phi/{decision['category']}/{decision['action']}"] += rows
         if cleaned.text is not None and cleaned.text.startswith(MASKED):
-            self.counts["codes/masked"] += 1
+            self.counts["codes/masked"] += rows
 
     def _scrub(self, value: str, action: str, known: Known) -> Cleaned:
         if action in ("code", "word"):
@@ -134,7 +153,7 @@ class Labels:
                 return Cleaned(self._mask(value), [one._asdict() for one in decisions])
             return Cleaned(value, [])
         # A text that was read for nobody and found clean can only hold what is known of this subject.
-        plain = action == "label" or (len(value) <= _LABEL and self.words(value, action) is not None)
+        plain = action == "label" or (len(value) <= _LABEL and self.judge(value, action).words is not None)
         clean, decisions = self._scrubber.scrub(value, known, label=plain)
         return Cleaned(clean, [one._asdict() for one in decisions])
 

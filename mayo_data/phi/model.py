@@ -69,18 +69,6 @@ def _digest(path: str) -> str:
     return hashlib.sha256(network.read_bytes()).hexdigest()[:12] if network.exists() else "-"
 
 
-def load(model: str) -> ModelRecognizer:
-    """Return the recognizer that a detector asks for by name.
-
-    Args:
-        model: `default` for the shipped model, else the folder or package name of a spaCy pipeline.
-
-    Raises:
-        FileNotFoundError: The installation has no model.
-    """
-    return ModelRecognizer(None if model == "default" else model)
-
-
 class ModelRecognizer:
     """Finds PHI by a trained model, for `TextScrubber(recognizers=...)`.
 

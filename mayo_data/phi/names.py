@@ -8,13 +8,26 @@ from collections.abc import Iterator
 
 from mayo_data.phi import name_cues as cue
 from mayo_data.phi.places import UPPER
-from mayo_data.phi.words import Words, common, eponyms, family_names, fold, given_names, guard, place_names, verbs
+from mayo_data.phi.words import (
+    Words,
+    all_given_names,
+    common,
+    eponyms,
+    family_names,
+    fold,
+    given_names,
+    guard,
+    place_names,
+    verbs,
+)
 from mayo_data.types import PhiSpan
 
 _DOSE = re.compile(r"\d[\d.,\-]{0,20}\s?(?:mg|mcg|g|ml|units?)?\s?$", re.IGNORECASE)
 
 
-def _take(text: str, start: int, end: int, *, titled: bool = False, lower: bool = False, most: int = 4) -> int:
+def _take(
+    text: str, start: int, end: int, *, titled: bool = False, lower: bool = False, named: bool = False, most: int = 4
+) -> int:
     """Return the end of the name that starts at `start`: cut at the first word that is none.
 
     Args:
@@ -23,26 +36,32 @@ def _take(text: str, start: int, end: int, *, titled: bool = False, lower: bool 
         end: Where it ends at most.
         titled: Whether the words before say that a name comes, so that a common word may be one.
         lower: Whether a name may be written in lower case.
+        named: Whether a name must stand here, so that a given name may be a common word too: Grace, Will.
         most: Words at most.
     """
-    last = start
+    last = reached = start
     count = 0
+    listed = False  # whether the word before is a given name of a list
     shouting = text[max(0, start - 30) : end + 20].isupper()
     for match in cue.PIECE.finditer(text, start, end):
         word = match.group()
         token = fold(word)
         first = count == 0
+        if count and text[reached : match.start()].strip(' \t\n.,-"“”()'):
+            break
+        reached = match.end()
         if token in cue.PARTICLES and not first:
             continue
         if first and token in cue.PARTICLES and text[match.end() : match.end() + 1] == " ":
             count += 1
             continue
-        if count and last != start and text[last : match.start()].strip(' \t\n.,-"“”()'):
+        if token in cue.STOP and not (first and named and word[0].isupper() and token in all_given_names()):
             break
-        if token in cue.STOP or (not word[0].isupper() and not lower):
+        if not word[0].isupper() and not lower:
             break
         initial = len(word) == 1
         if not initial:
+            given = token in all_given_names()
             if first and titled:
                 if word[0].islower() and token in guard():
                     break
@@ -51,10 +70,15 @@ def _take(text: str, start: int, end: int, *, titled: bool = False, lower: bool 
             elif token in cue.SUFFIX:
                 pass
             elif first:
-                if token in guard():
+                if token in guard() and not (named and given):
                     break
-            elif token in common() or token in verbs() or (word[0].islower() and token in guard()):
+            elif (
+                token in verbs()
+                or (word[0].islower() and token in guard())
+                or (token in common() and (not listed or (shouting and not named)))
+            ):
                 break
+            listed = given
         elif first and not titled and text[match.end() : match.end() + 1] != ".":
             break
         last = match.end()
@@ -89,7 +113,7 @@ def find(text: str, words: Words) -> list[PhiSpan]:
         spans += _one(text, match.end(), "PATIENT", "named", 0.65)
     for match in words.matches(cue.GREETING, cue.GREETING_WORDS):
         if cue.LINE_START.search(folded, max(0, match.start() - 5), match.start()):
-            spans += _one(text, match.end(), "STAFF", "greeting", 0.7)
+            spans += _one(text, match.end(), "STAFF", "greeting", 0.7, named=_alone(text, match.end()))
     spans += _by_degree(text, words)
     if "^" in text:
         for match in cue.HL7.finditer(text):
@@ -104,6 +128,14 @@ def find(text: str, words: Words) -> list[PhiSpan]:
     return [s._replace(end=s.end - 2) if cue.POSSESSIVE.match(folded, s.end - 2, s.end) else s for s in spans]
 
 
+_ALONE = re.compile(r"[^\W\d_]{2,20}(?:[ ][^\W\d_]\.?)?[ \t]{0,2}(?:[,.!:]?[ \t]{0,2}(?:\r|\n|$)|,)")
+
+
+def _alone(text: str, start: int) -> bool:
+    """Whether one word stands alone on the line, or before a comma: `Dear Hope,`."""
+    return _ALONE.match(text, start) is not None
+
+
 def _one(text: str, start: int, category: str, rule: str, score: float, **how: bool) -> Iterator[PhiSpan]:
     turned = cue.NAME_COMMA.match(text, start)
     if turned is not None and rule in ("label", "by"):
@@ -111,9 +143,13 @@ def _one(text: str, start: int, category: str, rule: str, score: float, **how: b
         head = _take(text, start, comma, titled=how.get("titled", False))
         first = cue.PIECE.match(text, comma + 1) or cue.PIECE.search(text, comma + 1, comma + 4)
         if (
-            head == comma and first is not None and (first.group()[0].isupper()) and fold(first.group()) not in guard()
+            head == comma
+            and first is not None
+            and first.group()[0].isupper()
+            and (fold(first.group()) not in guard() or (len(first.group()) == 1 and text[first.end() :][:1] == "."))
         ) and not cue.DEGREE.match(text, first.start()):
-            end = _take(text, first.start(), turned.end(), most=3)
+            initial = len(first.group()) == 1
+            end = first.end() if initial else _take(text, first.start(), turned.end(), most=3)
             if end > first.start():
                 yield PhiSpan(start, end, category, f"patterns.name.{rule}", score)
                 return
@@ -142,10 +178,14 @@ def _by_title(text: str, words: Words) -> Iterator[PhiSpan]:
             end = _lower_family(text, words.folded[start:end], end)
         if lower and fold(text[start:end]) in guard():
             continue
-        if end <= start or (
-            title == "dr"
-            and _DOSE.search(text[max(0, match.start() - 30) : match.start()])
-            and fold(text[start:end]) in guard()
+        if (
+            end <= start
+            or (title == "dr" and text[start:end] in ("Scholl", "Pepper", "Bronner"))
+            or (
+                title == "dr"
+                and _DOSE.search(text[max(0, match.start() - 30) : match.start()])
+                and fold(text[start:end]) in guard()
+            )
         ):
             continue  # 20 mg DR capsule: delayed release
         category = "PATIENT" if title in cue.PATIENT_TITLES else "STAFF"
@@ -205,6 +245,12 @@ def _by_label(text: str, words: Words) -> Iterator[PhiSpan]:
             "per",
             "resident",
             "patient",
+            "attn",
+            "sender",
+            "recipient",
+            "subject",
+            "staff",
+            "regarding",
         )
         found = list(
             _one(
@@ -214,6 +260,7 @@ def _by_label(text: str, words: Words) -> Iterator[PhiSpan]:
                 "label",
                 0.85,
                 titled=not loose and text[start].isupper() and _lone(text, start),
+                named=label not in _VAGUE and text[start].isupper() and _lone(text, start, common_too=True),
             )
         )
         yield from found
@@ -225,7 +272,12 @@ def _by_label(text: str, words: Words) -> Iterator[PhiSpan]:
                     yield PhiSpan(start, end, category, "patterns.name.label", 0.7)
 
 
-def _lone(text: str, start: int) -> bool:
+_VAGUE = frozenset(
+    ["cc", "to", "from", "re", "attn", "sender", "recipient", "subject", "staff", "contact", "regarding"]
+)
+
+
+def _lone(text: str, start: int, *, common_too: bool = False) -> bool:
     """Whether a value is short enough to be a name: up to three words to the end of the line or the next gap."""
     line = re.match(r"[^\n;|\t(]{0,60}", text[start : start + 60])
     value = re.split(r"\s{2,}|,\s", line.group())[0] if line else ""
@@ -233,7 +285,7 @@ def _lone(text: str, start: int) -> bool:
     if not 1 < len(words) <= 3:
         return False
     first = fold(words[0]).strip(".,")
-    return first not in common() or fold(words[-1]).strip(".,") not in common()
+    return common_too or first not in common() or fold(words[-1]).strip(".,") not in common()
 
 
 def _by_degree(text: str, words: Words) -> Iterator[PhiSpan]:
@@ -304,6 +356,9 @@ _NEXT = re.compile(
 _PREV = re.compile(
     rf",[ \t]{{0,2}}(?P<n>[{UPPER}](?:[^\W\d_]|['’\-](?=[^\W\d_])){{1,30}})(?:[ \t]{{1,2}}[{UPPER}](?:\.|(?![\w])))?"
 )
+_PLACE_BEFORE = re.compile(
+    r"(?:^|[^\w])(?:San|Santa|Fort|Ft\.?|Port|Lake|Mount|Mt\.?|St\.?|Saint|New|Camp|Los|Las)[ ]$"
+)
 _PLACE_AFTER = re.compile(
     r"[ \t](?:County|Street|St|Ave|Avenue|Road|Rd|Hospital|Clinic|Medical|Center|University|School|Drive|Lane|Health|Memorial|General|City|disease|syndrome|sign|test|score|scale|criteria|maneuver|catheter|tube|fracture|procedure|lymphoma|palsy)\b"
 )
@@ -321,6 +376,8 @@ def _by_list(text: str, words: Words) -> Iterator[PhiSpan]:
             continue
         match = _CAPS.match(text, at)
         if match is None or (at and text[at - 1] in "'’-" and text[at - 2 : at - 1].isalpha()):
+            continue
+        if _PLACE_BEFORE.search(text, max(0, at - 8), at):
             continue
         token = words.folded[at : match.end()]
         base = token.split("-")[0].split("'")[0]
@@ -342,7 +399,7 @@ def _by_list(text: str, words: Words) -> Iterator[PhiSpan]:
             continue
         if _PLACE_AFTER.match(text, match.end()):
             continue
-        yield PhiSpan(at, match.end(), "PATIENT", "patterns.name.list", 0.6)
+        yield PhiSpan(at, match.end(), "PATIENT", "patterns.name.alone", 0.6)
         done = match.end()
 
 

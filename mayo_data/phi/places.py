@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - a pattern is read whole, on one line
-"""Places in text: street addresses, cities, ZIP codes, counties, facilities, employers and schools."""
+"""Places in text: cities, ZIP codes, counties, facilities, employers and schools. See `streets` for addresses."""
 
 from __future__ import annotations
 
@@ -7,85 +7,11 @@ import re
 from collections.abc import Collection, Iterator
 from functools import cache
 
-from mayo_data.phi.words import Words, common, fold, generic_places, guard, place_names, verbs
+from mayo_data.phi.words import Words, all_cities, fold, generic_places, guard, place_names, verbs
 from mayo_data.types import PhiSpan
 
 UPPER = "A-ZÀ-ÖØ-ÞĀĂĄĆČĎĐĒĖĘĚĞĠĢĪĮİĶĹĻĽŁŃŅŇŌŐŒŔŘŚŞŠŤŪŮŰŲŹŻŽ"
 _CAP = rf"[{UPPER}](?:[^\W\d_]|['’.\-](?=[^\W\d_])){{0,24}}"
-_SUFFIX_PLAIN = [
-    "street",
-    "avenue",
-    "ave",
-    "road",
-    "rd",
-    "boulevard",
-    "blvd",
-    "lane",
-    "ln",
-    "parkway",
-    "pkwy",
-    "terrace",
-    "highway",
-    "hwy",
-    "turnpike",
-    "tpke",
-    "trail",
-]
-_SUFFIX_OPEN = [
-    "st",
-    "drive",
-    "dr",
-    "court",
-    "ct",
-    "place",
-    "pl",
-    "way",
-    "circle",
-    "cir",
-    "ter",
-    "route",
-    "rte",
-    "trl",
-    "square",
-    "sq",
-    "loop",
-    "crossing",
-    "alley",
-    "aly",
-    "plaza",
-    "run",
-    "row",
-    "path",
-    "bend",
-    "point",
-    "pt",
-    "ridge",
-    "cove",
-    "pike",
-    "commons",
-    "park",
-    "landing",
-    "walk",
-    "mews",
-    "green",
-    "glen",
-    "hollow",
-    "close",
-    "crescent",
-]
-_STREET_TRIGGERS = frozenset([*_SUFFIX_PLAIN, *_SUFFIX_OPEN])
-_UNIT = r"(?:,?\s{1,2}(?:apt|apartment|suite|ste|unit|floor|fl|bldg|building|rm|room|lot|#)\.?\s?#?\s?[\w-]{1,6}|,?\s{0,2}#\s?[\w-]{1,6}|,?\s\d{1,2}(?:st|nd|rd|th)\s(?:floor|fl)\b)"
-_HOUSE = re.compile(r"\d(?<![\w.,/$-]\d)")
-_STREET = re.compile(
-    r"\d{1,6}(?:-\d{1,4})?[a-z]?(?:\s1/2)?\s{1,2}(?P<name>(?:(?:[nsew]\.?|north|south|east|west|ne|nw|se|sw)\s{1,2})?"
-    r"(?:(?:[^\W\d_][^\W\d_'’.-]{0,20}|[^\W\d_]{1,3}\.?[^\W\d_]{0,20}|\d{1,3}(?:st|nd|rd|th))\s{1,2}){0,4}?"
-    r"(?:[^\W\d_][^\W\d_'’.-]{0,20}|\d{1,3}(?:st|nd|rd|th))\s{1,2})"
-    rf"(?P<suffix>{'|'.join(sorted(_STREET_TRIGGERS, key=len, reverse=True))})(?![a-z'’])\.?(?:\s(?:[nsew]|ne|nw|se|sw|north|south|east|west)(?![\w'])\.?)?{_UNIT}{{0,2}}"
-)  # fmt: skip
-_BOX = re.compile(
-    r"(?:p\.?\s?o\.?\s?box\s{0,2}\d{1,6}[a-z]?|post\soffice\sbox\s\d{1,6}|(?:rr|r\.r\.|rural\sroute|hc)\s?#?\s?\d{1,4}[a-z]?,?\s(?:box|lot)\s?#?\d{1,6}[a-z]?"
-    r"|(?:county|state|rural)\s(?:road|route|highway)\s\d{1,5}|(?:highway|hwy|route|rte|interstate)\s\d{1,4}(?=\s(?:in|near|outside)))"
-)
 
 
 def _first(regex: re.Pattern[str]) -> frozenset[str]:
@@ -166,15 +92,19 @@ _ZIP = re.compile(
     r"(?:zip(?:[\s-]?code)?|postal\scode|postcode)[\s:=]{1,3}(?:is\s)?(?P<v>\d{5}(?:-\d{4})?|[a-z]\d[a-z]\s?\d[a-z]\d)(?![\w-])"
 )
 _CITY_CUE = re.compile(
-    r"(?:liv(?:es|ed|ing)\s(?:alone\s|now\s)?(?:in|near|outside(?:\sof)?)|resid(?:es|ed|ing)\sin|resident\sof|moved\s(?:here\s)?(?:to|from|back\sto)|born(?:\sand\sraised)?\sin"
+    r"(?:liv(?:es|ed|ing)\s(?:alone\s|now\s|with\s|w/?\s)?(?:(?:his\s|her\s|a\s)?(?:son|daughter|dtr|sister|brother|wife|husband|family|parents|mother|mom|niece|nephew)\s)?(?:in|near|outside(?:\sof)?)|resid(?:es|ed|ing)\sin|resident\sof|moved\s(?:here\s)?(?:to|from|back\sto)|born(?:\sand\sraised)?\sin"
     r"|raised\sin|grew\sup\sin|native\sof|home\sin|house\sin|relocat(?:ed|ing)\s(?:to|from)|originally\sfrom|travel(?:ed|led|s|ing)?\s(?:to|from)|drove\s(?:to|from)|trip\sto|returned\sfrom"
     r"|commutes?\s(?:to|from)|hometown|city|town\sof|city\sof|village\sof|flew\s(?:to|from|in\sfrom)|visiting\s(?:from|in)|immigrated\sfrom|apartment\sin|staying\sin|drives\s(?:in\s)?from|farm\s(?:in|near|outside)"
     r"|address|hails\sfrom|out\sof|located\sin|practice\sin|office\sin|clinic\sin|hospital\sin|facility\sin|job\sin|works\sin|stationed\s(?:in|at)|retired\sto|based\sin)[\s:]{1,3}"
 )  # fmt: skip
+_LOWER_HERE = re.compile(r"(?P<a>[a-z]{3,20})(?:[ ][a-z]{3,20})?")
 _CITY_HERE = re.compile(rf"{_CITY_PART}(?:[ -]{_CAP}){{0,2}}")
-_COUNTY_BACK = re.compile(rf"(?P<v>{_CAP}(?:[ -]{_CAP}){{0,2}})\s$")
+_COUNTY_BACK = re.compile(rf"(?P<v>{_CAP}(?:[ -](?:(?:of|the|de|la|du)[ ]){{0,2}}{_CAP}){{0,2}})\s$")
 _COUNTIES = frozenset({"county", "parish", "co"})
-_COUNTY_SHORT = re.compile(r"Co\.(?=\s(?:Sheriff|Jail))")
+_COUNTY_SHORT = re.compile(
+    r"Co(?:\.(?=\s(?:Sheriff|Jail|EMS|Health))|\.?(?=,?\s(?:[A-Z]{2}(?![A-Za-z])|[A-Z]\.[A-Z]\.)|[.;]?\s*(?:\n|$)|;|\.\s[A-Z]))"
+)
+_COUNTY_HERE = re.compile(r"(?:[,;]\s|\b(?:in|from|near|of)\s)$")
 _COUNTY_OF = re.compile(rf"(?:County|county|COUNTY)(?:\sof\s|:\s{{0,2}})(?P<v>{_CAP}(?:[ ]{_CAP})?)")
 
 _CARE = re.compile(
@@ -188,14 +118,14 @@ _STRONG_CARE = re.compile(
     r"hospitals?|medical|clinics?|nursing|infirmary|hospice|pharmacy|health|.*(?:center|centre|institute|living|home|village|laborator|rehab|care)"
 )
 _ORG = re.compile(
-    r"(?:elementary(?:\sschool)?|(?:high|middle|primary|grade|junior\shigh|public|charter|nursing|law|medical)\sschool|school|academy|university|college|church|temple|mosque|synagogue|parish|preschool|daycare|kindergarten"
+    r"(?:elementary(?:\sschool)?|(?:high|middle|primary|grade|junior\shigh|public|charter|nursing|law|medical)\sschool|school|academy|university|college|church|temple|mosque|synagogue|preschool|daycare|kindergarten"
     r"|inc|llc|ltd|corp|corporation|company|co|industries|enterprises|logistics|foods|motors|manufacturing|construction|trucking|plumbing|electric|roofing|landscaping|bakery|restaurant|diner|farms?|mills?|insurance|bank|credit\sunion"
     r"|foundation|society|association|union|ministries|services|solutions|systems|technologies|partners|group|airlines|railroad|steel|fire\sdepartment|police\sdepartment|sheriff's\soffice|correctional\s(?:facility|institution|center)|prison|jail|market|store|supply|library|ymca|post)(?![a-z])\.?"
 )  # fmt: skip
 _ORG_WORDS = _first(_ORG)
 _ORG_CUE = re.compile(
-    r"(?:works?\s(?:part[\s-]time\s|full[\s-]time\s)?(?:at|for)|worked\s(?:at|for)|working\s(?:at|for)|employed\s(?:at|by|with)|employer(?:\sname)?|attends|student\sat|goes\sto\sschool\sat|school"
-    r"|retired\sfrom|job\sat|teaches\sat|taught\sat|graduated\sfrom|enrolled\s(?:at|in)|volunteers?\s(?:at|with|for)|(?:manager|driver|clerk|teacher|nurse|engineer|cashier|foreman|mechanic|cook|janitor|welder|accountant|supervisor|lineman|guard)\s(?:at|for)"
+    r"(?:works?\s(?:part[\s-]time\s|full[\s-]time\s|nights?\s|nites?\s|days\s|evenings\s|weekends\s)?(?:at|for)|worked\s(?:nights\s|days\s)?(?:at|for)|working\s(?:at|for)|dr(?:ives?|ove|iving)\s(?:a\s)?(?:truck\s|bus\s|cab\s|taxi\s)?for|delivers\sfor|sells\sat|serve[ds]\s(?:on|with)\sthe|employed\s(?:at|by|with)|employer(?:\sname)?|attends|student\sat|goes\sto\sschool\sat|school"
+    r"|retired\sfrom|job\sat|teaches\sat|taught\sat|graduated\sfrom|enrolled\s(?:at|in)|volunteers?\s(?:at|with|for)|(?:manager|driver|clerk|teacher|nurse|engineer|cashier|foreman|mechanic|cook|janitor|welder|accountant|supervisor|lineman|guard|seamstress|machinist|miner|farmhand|roofer|plumber|electrician|secretary|waitress|waiter|custodian|paramedic|pilot|operator)\s(?:at|for)"
     r"|insurance|insurer|payer|payor|carrier|member\sof|congregation|occupation|laid\soff\sfrom)[\s:]{1,3}(?:the\s)?"
 )  # fmt: skip
 _ORG_HERE = re.compile(rf"(?:{_CAP}|\d{{1,3}}(?:st|nd|rd|th))(?:(?:\s(?:of|and|&|the|for)\s|\s&\s|[ -]){_CAP}){{0,5}}")
@@ -208,7 +138,7 @@ _BEFORE = re.compile(
 )
 _AFTER_OF = re.compile(rf"\s(?:of|at)\s(?:the\s)?{_CAP}(?:[ -]{_CAP}){{0,2}}")
 _CITY_CUES = _first(_CITY_CUE) | {"lives", "lived", "living", "resides", "resided", "residing"}
-_ORG_CUES = _first(_ORG_CUE) | {"works", "work"}
+_ORG_CUES = _first(_ORG_CUE) | {"works", "work", "drives", "drove", "driving", "drive", "served", "serves"}
 _HOSPITAL_CUES = _first(_HOSPITAL_CUE)
 _NOT_PLACE = frozenset(
     [
@@ -270,31 +200,30 @@ _NOT_PLACE = frozenset(
         "summary",
         "report",
         "contact",
+        "rm",
+        "room",
+        "bed",
+        "floor",
+        "unit",
+        "icu",
+        "er",
+        "or",
+        "sheriff",
     ]
 )
 
 
-_BOX_WORDS = frozenset(
-    [
-        "p",
-        "po",
-        "post",
-        "rr",
-        "r",
-        "rural",
-        "hc",
-        "county",
-        "state",
-        "highway",
-        "hwy",
-        "route",
-        "rte",
-        "interstate",
-    ]
-)
 _CITY_METHOD = re.compile(
     r"[\s-](?:bowel|prep|criteria|classification|scor|scale|grade|grading|protocol|scientific|method|system|guideline|consensus|definition|categor|formula|keratoprosthesis|manual|diagnostic|naming|aphasia|question|sleepiness|quality|coma|brace|disease|virus|fever)"
 )
+_CITY_BEFORE = re.compile(
+    r"(?:\b(?:in|from|to|near|at|of|around|outside|via|toward|towards|downtown|visiting|leaving|city|greater|and|or|for)\s(?:the\s)?|[,:|>(]\s?|^|\n\s{0,8})$"
+)
+_EPONYM_CITIES = frozenset(
+    ["berlin", "boston", "cincinnati", "cleveland", "chicago", "denver", "edinburgh", "glasgow", "houston", "london", "milwaukee", "montreal",
+     "ottawa", "paris", "philadelphia", "pittsburgh", "rochester", "st. louis", "st louis", "sydney", "toronto", "vancouver", "vienna"]
+)  # fmt: skip
+_CITY_AFTER = re.compile(r",\s{1,2}[A-Z]")
 _ZIP_WORDS = frozenset(["zip", "zipcode", "postal", "postcode"])
 _CITY_CUE_END = re.compile(f"(?:{_CITY_CUE.pattern})$")
 
@@ -305,15 +234,13 @@ def _regions() -> frozenset[str]:
 
 
 def find(text: str, words: Words, kept: Collection[str]) -> Iterator[PhiSpan]:
-    """Yield the places of a text.
+    """Yield the places of a text, its streets left out.
 
     Args:
         text: The text.
         words: Its words.
         kept: Which of STATE and COUNTRY need not be found.
     """
-    if "9" in words.shape:
-        yield from _streets(text, words)
     yield from _cities(text, words)
     for at in words.at(_COUNTIES):
         if at and text[at - 1] == " ":
@@ -322,7 +249,8 @@ def find(text: str, words: Words, kept: Collection[str]) -> Iterator[PhiSpan]:
                 words.folded.startswith(("county", "parish"), at) or _COUNTY_SHORT.match(text, at)
             ):
                 start, end = _tail(text, *back.span("v"))
-                if start < end:
+                full = words.folded.startswith(("county", "parish"), at)
+                if start < end and (full or _COUNTY_HERE.search(words.folded, max(0, start - 6), start)):
                     yield PhiSpan(start, end, "COUNTY", "patterns.county", 0.8)
         match = _COUNTY_OF.match(text, at)
         if match is not None:
@@ -335,22 +263,6 @@ def find(text: str, words: Words, kept: Collection[str]) -> Iterator[PhiSpan]:
                     yield PhiSpan(*match.span(), category, f"patterns.{category.lower()}", 0.6)
 
 
-def _streets(text: str, words: Words) -> Iterator[PhiSpan]:
-    folded = words.folded
-    done = 0
-    for at in words.at(_STREET_TRIGGERS):
-        if at < done:
-            continue
-        for number in _HOUSE.finditer(folded, max(done, at - 70), at):
-            match = _STREET.match(folded, number.start())
-            if match is not None and match.end() > at and match.start("suffix") <= at and _is_street(match, text):
-                done = match.end()
-                yield PhiSpan(*match.span(), "STREET", "patterns.street", 0.85)
-                break
-    for match in words.matches(_BOX, _BOX_WORDS):
-        yield PhiSpan(*match.span(), "STREET", "patterns.box", 0.85)
-
-
 @cache
 def _heads(key: str) -> frozenset[str]:
     return frozenset(re.match(r"[a-z]+", name).group() for name in place_names(key))  # type: ignore[union-attr]
@@ -360,23 +272,6 @@ def _heads(key: str) -> frozenset[str]:
 def _named(key: str) -> re.Pattern[str]:
     names = sorted(place_names(key), key=len, reverse=True)
     return re.compile(r"(?:" + "|".join(map(re.escape, names)) + r")(?![\w])")
-
-
-def _is_street(match: re.Match[str], text: str) -> bool:
-    name = match["name"].split()
-    if any(word in _STOP for word in name):
-        return False
-    start = match.start("name")
-    cased = text[start : match.end("name")].split()
-    capital = all(not word[0].islower() for word in cased if fold(word) not in ("of", "the"))
-    suffix = match["suffix"]
-    if suffix in _SUFFIX_PLAIN:
-        return capital or not any(word in common() for word in name if len(word) > 4) or len(name) == 1
-    return (
-        capital
-        and not text[match.start("suffix")].islower()
-        and not (suffix == "dr" and len(name) == 1 and name[0] in common())
-    )
 
 
 def _tail(text: str, start: int, end: int) -> tuple[int, int]:
@@ -433,14 +328,33 @@ def _cities(text: str, words: Words) -> Iterator[PhiSpan]:
     for match in words.matches(_ZIP, _ZIP_WORDS):
         yield PhiSpan(*match.span("v"), "ZIP", "patterns.zip", 0.9)
     for cue in words.matches(_CITY_CUE, _CITY_CUES):
+        lower = _LOWER_HERE.match(folded, cue.end())
+        if lower is not None and text[cue.end()].islower():
+            one = lower["a"] if lower.group() not in all_cities() else lower.group()
+            if one in all_cities() and one not in guard():
+                yield PhiSpan(cue.end(), cue.end() + len(one), "CITY", "patterns.city.cue", 0.7)
+            continue
         here = _CITY_HERE.match(text, cue.end())
         if here is not None:
             start, end = _head(text, *here.span())
             city = fold(text[start:end])
-            if start < end and city not in regions and not _all_common(city):
+            if (
+                start < end
+                and city not in regions
+                and not _all_common(city)
+                and city.split()[0].strip(".,") not in _NOT_PLACE
+            ):
                 yield PhiSpan(start, end, "CITY", "patterns.city.cue", 0.7)
     for match in words.matches(_named("cities"), _heads("cities")):
-        if text[match.start()].isupper() and not _CITY_METHOD.match(folded, match.end()):
+        if (
+            text[match.start()].isupper()
+            and not _CITY_METHOD.match(folded, match.end())
+            and (
+                match.group() not in _EPONYM_CITIES
+                or _CITY_BEFORE.search(folded, max(0, match.start() - 20), match.start())
+                or _CITY_AFTER.match(text, match.end())
+            )
+        ):
             yield PhiSpan(*match.span(), "CITY", "patterns.city.known", 0.6)
 
 

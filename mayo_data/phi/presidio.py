@@ -13,7 +13,7 @@ from presidio_analyzer import EntityRecognizer, RecognizerResult
 from mayo_data.phi import patterns
 from mayo_data.phi.detector import Detector, echo, names
 from mayo_data.phi.known import Known
-from mayo_data.phi.model import load
+from mayo_data.phi.models import load
 from mayo_data.phi.spans import families, merge
 from mayo_data.phi.words import fold, visible
 from mayo_data.types import Identifier, PhiSpan

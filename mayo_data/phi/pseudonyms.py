@@ -53,6 +53,7 @@ class Pseudonyms:
         self._bases = tuple(base.rstrip("/") for base in bases)
         self._types = frozenset(assets.toml("schemas", "fhir", "resource_types.toml")["types"])
         self._names: dict[str, str | None] = {}
+        self._systems_made: dict[str, str] = {}
 
     def resource(self, kind: str, ident: str) -> int:
         """Return the keyed 63-bit pseudonym of a resource."""
@@ -110,7 +111,7 @@ class Pseudonyms:
         system = system if type(system) is str else ""
         number = value["value"]
         clean: Json = {
-            "system": f"{PSEUDONYM}:{self._secret.integer('identifier-system', system):016x}",
+            "system": self._foreign(system),
             "value": f"{self._secret.integer('identifier', f'{system}|{number}'):016x}",
         }
         use = (required_codes("Identifier", "use") or {}).get(str(value.get("use")))
@@ -120,6 +121,16 @@ class Pseudonyms:
         if codings:
             clean["type"] = {"coding": codings}
         return clean
+
+    def _foreign(self, system: str) -> str:
+        """Return the keyed system of an identifier; a site has few of them."""
+        made = self._systems_made.get(system)
+        if made is None:
+            if len(self._systems_made) >= _MOST:
+                self._systems_made.clear()
+            made = f"{PSEUDONYM}:{self._secret.integer('identifier-system', system):016x}"
+            self._systems_made[system] = made
+        return made
 
     def url(self, value: Any) -> str | None:
         """Return the URL of an Attachment where it names a Binary of the export, under its pseudonym."""

@@ -16,10 +16,10 @@ import pyarrow as pa
 
 from mayo_data import assets, schema
 from mayo_data.keys import Secret, fingerprint
-from mayo_data.phi import ages, fhir_dates, rules
+from mayo_data.phi import ages, fhir_dates, masks, rules
 from mayo_data.phi.actions import Actions, Memo, Raw, Value, encode, parse, parts
 from mayo_data.phi.elements import CHOICES, EXPORTED, by_type, elements, required_codes
-from mayo_data.phi.exported import MASK, Exported
+from mayo_data.phi.exported import Exported
 from mayo_data.phi.identifiers import reference_key
 from mayo_data.phi.policy import PhiPolicy
 from mayo_data.phi.pseudonyms import Pseudonyms
@@ -318,7 +318,7 @@ class _Scrubber:
                 known[name] = self._element(action, f"{path}.{name}", shape)
         if self._whole and "contained" in fhir:
             known["contained"] = self._contained(path + ".contained")
-        required = [name for name, one in fhir.items() if one.required] if self._whole else []
+        required = masks.required(shape) if self._whole else {}
         actions = self._actions
 
         def walk(found: dict[str, msgspec.Raw]) -> Any:
@@ -346,10 +346,9 @@ class _Scrubber:
                 if clean is not None:
                     out[name] = clean
             actions.unnamed += unnamed
-            for name in required:
+            for name, mask in required.items():
                 if name not in out and (name in found or "_" + name in found):
-                    one_or_many = [MASK] if fhir[name].repeats else MASK
-                    out["_" + name if fhir[name].primitive else name] = one_or_many
+                    out.update(mask)
                     actions.counts["elements/masked"] += 1
             return out or None
 

@@ -8,14 +8,14 @@ clinicians, places and numbers within the site.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from mayo_data import assets
 from mayo_data.keys import Secret
 from mayo_data.phi import dates
-from mayo_data.phi.words import NAME_FRAME, PARTICLES, RUNS, fold, full_names, given_names
+from mayo_data.phi.words import NAME_FRAME, PARTICLES, RUNS, all_given_names, family_names, fold, full_names
 
 if TYPE_CHECKING:
     from mayo_data.phi.known import Known
@@ -126,6 +126,36 @@ def cased(new: str, old: str) -> str:
     return new.lower() if old.islower() else new
 
 
+def _token(word: str) -> str:
+    return fold(word).replace("'", "")
+
+
+def _named(text: str) -> tuple[list[re.Match[str]], list[re.Match[str]], bool]:
+    """Return the words of a name, those that are names, and whether the family name comes first."""
+    words = list(_NAME.finditer(text))
+    named = [m for m in words if not m.group().isdigit() and fold(m.group()) not in _KEEP_IN_NAMES]
+    turned = len(named) > 1 and bool(re.match(r"\s*[,^]", text[named[0].end() :]))
+    return words, named, turned
+
+
+def roles(names: Iterable[tuple[str, bool]]) -> dict[str, bool]:
+    """Return each word of some names and whether it is a family name, so that it is one wherever it stands alone.
+
+    Args:
+        names: Names of a document, and whether a title stands before each: one word after it is a family name.
+
+    >>> roles([("Lee Thomas", False), ("Chandra", True), ("Ann", False)])
+    {'lee': False, 'thomas': True, 'chandra': True}
+    """
+    found: dict[str, bool] = {}
+    for text, titled in names:
+        _, named, turned = _named(text)
+        for index, match in enumerate(named):
+            if len(named) > 1 or titled:
+                found.setdefault(_token(match.group()), index == (0 if turned else len(named) - 1))
+    return found
+
+
 class Surrogates:
     """Makes surrogates. One per worker; remembers what it made, up to a bound.
 
@@ -147,7 +177,15 @@ class Surrogates:
             "facility": partial(self._place, "facility"), "org": partial(self._place, "org"),
         }  # fmt: skip
 
-    def make(self, category: str, kind: str, text: str, known: Known, sex: str | None = None) -> str:
+    def make(
+        self,
+        category: str,
+        kind: str,
+        text: str,
+        known: Known,
+        sex: str | None = None,
+        roles: Mapping[str, bool] | None = None,
+    ) -> str:
         """Return what stands in for a text.
 
         Args:
@@ -156,9 +194,10 @@ class Surrogates:
             text: What is replaced.
             known: The subject.
             sex: `F` or `M` where the words around say so (Mr., Mrs.).
+            roles: What `roles` says of the names of the document.
         """
         if kind == "name":
-            return self._person(category, text, known, sex)
+            return self._person(category, text, known, sex, roles or {})
         return self._kinds[kind](text, known)
 
     def _stream(self, domain: str, value: str) -> int:
@@ -180,10 +219,8 @@ class Surrogates:
 
     # Names
 
-    def _person(self, category: str, text: str, known: Known, sex: str | None) -> str:
-        words = list(_NAME.finditer(text))
-        named = [m for m in words if not m.group().isdigit() and fold(m.group()) not in _KEEP_IN_NAMES]
-        turned = bool(named) and bool(re.match(r"\s*[,^]", text[named[0].end() :])) and len(named) > 1
+    def _person(self, category: str, text: str, known: Known, sex: str | None, roles: Mapping[str, bool]) -> str:
+        words, named, turned = _named(text)
         last = named[0 if turned else -1] if named else None
         out: list[str] = []
         at = 0
@@ -198,7 +235,9 @@ class Surrogates:
             else:
                 index = named.index(match)
                 if len(named) == 1:
-                    family = fold(word) not in given_names()
+                    token = _token(word)
+                    given = token in all_given_names() or (category == "RELATIVE" and token not in family_names())
+                    family = roles.get(token, not given)
                 else:
                     family = index == 0 if turned else index == len(named) - 1
                 if len(word) == 1 and category == "STAFF" and last is not None:
@@ -211,7 +250,7 @@ class Surrogates:
         return "".join(out)
 
     def _name(self, category: str, word: str, family: bool, known: Known, sex: str | None) -> str:
-        token = fold(word).replace("'", "")
+        token = _token(word)
         entry = known.canonical(token)
         if entry is not None:
             category, family, token, sex = entry.category, entry.family, entry.canonical, entry.sex or sex
@@ -225,7 +264,7 @@ class Surrogates:
         if family:
             return self._pick(f"{scope}/family", token, _list("names", "family"), known)
         fulls = full_names().get(token)
-        names = given_names()
+        names = all_given_names()
         if fulls and known.canonical(token) is None:
             token = fulls[0]
         sex = names.get(token) or sex

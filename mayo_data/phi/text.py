@@ -24,12 +24,14 @@ from mayo_data.types import PhiSpan
 
 __all__ = ["Decision", "Gazetteer", "Known", "Recognizer", "Scrubbed", "TextScrubber", "TextSettings"]
 
-_VERSION = "text/1"
+_VERSION = "text/2"
 _LABELS = 200_000  # short strings remembered as clean
 _PEOPLE = frozenset({"PATIENT", "RELATIVE", "STAFF", "PERSON"})
 _SEX = re.compile(
-    r"\b(?:(mr|sir|husband|father|son|brother)|(mrs|ms|miss|wife|mother|daughter|sister))\b[.:,]?\s{0,3}$"
+    r"\b(?:(mr|sir|husband|father|son|brother|dad|uncle|nephew|grandson|boyfriend|grandfather)"
+    r"|(mrs|ms|miss|wife|mother|daughter|sister|mom|aunt|niece|granddaughter|girlfriend|grandmother))\b[.:,]?\s{0,3}$"
 )
+_TITLED = re.compile(r"\b(?:mr|mrs|ms|miss|mx|dr|prof|doctor|professor|rev|sgt|officer|deputy|judge)\b\.?\s{1,3}$")
 
 
 @dataclass(frozen=True)
@@ -166,11 +168,19 @@ class TextScrubber:
             known: What the record says of its subject.
             label: Whether it is a label: see `find`.
         """
-        spans = self.find(text, known, label=label)
-        if not spans:
-            return text, []
-        made = self._rewrite(text, spans, known, label)
+        made = self.rewritten(text, known, label=label)
         return made.text, made.decisions
+
+    def rewritten(self, text: str, known: Known, *, label: bool = False) -> Scrubbed:
+        """Return what `scrub` does, and the way back to the offsets of the input.
+
+        Args:
+            text: Any text.
+            known: What the record says of its subject.
+            label: Whether it is a label: see `find`.
+        """
+        spans = self.find(text, known, label=label)
+        return self._rewrite(text, spans, known, label) if spans else Scrubbed(text, [], [])
 
     def scrub_all(
         self,
@@ -198,12 +208,17 @@ class TextScrubber:
     def _rewrite(self, text: str, spans: list[PhiSpan], known: Known, label: bool) -> Scrubbed:
         if self._settings.replace == "tag":
             spans = self._settled(text, spans, known, label)
+        roles = surrogate.roles(
+            (visible(text[s.start : s.end])[0], _TITLED.search(fold(text[max(0, s.start - 16) : s.start])) is not None)
+            for s in spans
+            if s.category in _PEOPLE
+        )
         out: list[str] = []
         decisions: list[Decision] = []
         moves: list[tuple[int, int, int]] = []
         at = size = 0
         for span in spans:
-            new, action = self._replacement(text, span, known)
+            new, action = self._replacement(text, span, known, roles)
             out += (text[at : span.start], new)
             size += span.start - at
             moves.append((size, len(new), span.start))
@@ -266,25 +281,13 @@ class TextScrubber:
 
     def _learn(self, text: str) -> frozenset[str] | None:
         """Remember the words of a label that holds no PHI by itself; None for one that does."""
-        tokens: frozenset[str] | None = None
-        if not self.find(text, self._nobody, label=True):
-            clean, _ = visible(text)
-            folded = fold(clean)
-            digits = "".join(filter(str.isdigit, folded))
-            tokens = frozenset(
-                [
-                    *RUNS.findall(folded),
-                    *("".join(LETTERS.findall(word)) for word in folded.split()),
-                    *("#" + digits[i : i + 5] for i in range(len(digits) - 4)),
-                    *("#" + digits[i : i + 2] for i in range(len(digits) - 1)),
-                ]
-            )
+        tokens = None if self.find(text, self._nobody, label=True) else spelled(text)
         if len(self._labels) >= _LABELS:
             self._labels.clear()
         self._labels[text] = tokens
         return tokens
 
-    def _replacement(self, text: str, span: PhiSpan, known: Known) -> tuple[str, str]:
+    def _replacement(self, text: str, span: PhiSpan, known: Known, roles: dict[str, bool]) -> tuple[str, str]:
         category = span.category
         kind = _kinds().get(category, "tag")
         if self._settings.replace == "tag" or kind == "tag":
@@ -296,9 +299,28 @@ class TextScrubber:
         if category in _PEOPLE:
             before = _SEX.search(fold(text[max(0, span.start - 16) : span.start]))
             sex = None if before is None else "M" if before.group(1) else "F"
-        made = self._surrogates.make(category, kind, old, known, sex)
+        made = self._surrogates.make(category, kind, old, known, sex, roles)
         if (
             next(iter(known.find(made, fold(made))), None) is not None
         ):  # somebody else's invented ZIP may be this subject's own
             return f"[{category}]", "tag"
         return made, "generalise" if kind == "age" else "surrogate"
+
+
+def spelled(text: str) -> frozenset[str]:
+    """Return what of a label could touch a known identifier: where it is disjoint from `Known.tokens`, none does.
+
+    >>> {"roe", "12", "#12"} <= spelled("Roe, 12")
+    True
+    """
+    clean, _ = visible(text)
+    folded = fold(clean)
+    digits = "".join(filter(str.isdigit, folded))
+    return frozenset(
+        [
+            *RUNS.findall(folded),
+            *("".join(LETTERS.findall(word)) for word in folded.split()),
+            *("#" + digits[i : i + 5] for i in range(len(digits) - 4)),
+            *("#" + digits[i : i + 2] for i in range(len(digits) - 1)),
+        ]
+    )

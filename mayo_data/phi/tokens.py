@@ -54,6 +54,7 @@ class Places:
     def __init__(self, rows: int) -> None:
         self._rows = rows
         self._known: dict[str, int] = {}
+        self._openings: dict[str, list[int]] = {}
 
     def _row(self, feature: str) -> int:
         found = self._known.get(feature)
@@ -76,55 +77,69 @@ class Places:
         starts: list[int] = []
         around: list[int] = []
         row = self._row
-        case_of = "c" + _case(text)
+        # What the first token of a gap and what the last token before it see, by kind of gap.
+        gaps = {kind: (row("b" + kind), row("a" + kind)) for kind in ("0", "1", "2", "^", "^^")}
+        at = [row(f"p{place}") for place in range(7)]
+        all_case, no_label = row("c" + _case(text)), row("l:^")
+        line_case = first = label = 0
+        opening: list[int] = []
         end = 0
         place = 0
-        first = label = previous = "^"
-        line_case = "k"
-        gap_row = 0
         for match in TOKEN.finditer(text):
             word = match.group()
             start = match.start()
             gap = text[end:start]
             end = match.end()
             if not gap:
-                kind = "b0" if start else "b^"
+                kind = "0" if start else "^"
             elif gap == " ":
-                kind = "b1"
+                kind = "1"
             elif "\n" in gap or "\r" in gap or not words:
-                kind = "b^^" if gap.count("\n") > 1 else "b^"
+                kind = "^^" if gap.count("\n") > 1 else "^"
             else:
-                kind = "b2"
-            if kind[1] == "^" or place == 0:
+                kind = "2"
+            before, after = gaps[kind]
+            if place == 0 or kind[0] == "^":
                 stop = text.find("\n", start)
-                line_case = "k" + _case(text[start : stop if stop >= 0 else None][:120])
+                line_case = row("k" + _case(text[start : min(stop if stop >= 0 else start + 120, start + 120)]))
                 place = 0
-                first = fold(word)
-                label = "^"
+                folded = fold(word)
+                first = row("f:" + folded)
+                opening = self._opening(folded)
+                label = no_label
             if words:
                 # What follows a token is known with the next.
-                around[-1] = row("a" + kind[1:])
+                around[-1] = after
             around += (
-                row(kind),
-                row("p" + str(min(place, 6))),
-                row(line_case),
-                row(case_of),
-                row("f:" + first),
-                row("l:" + label),
-                row(f"q:{first}:{min(place, 12)}") if place < 12 else gap_row,
+                before,
+                at[place] if place < 6 else at[6],
+                line_case,
+                all_case,
+                first,
+                label,
+                opening[place] if place < 12 else 0,
                 0,
             )
-            if word == ":" and place:
-                label = previous
+            if word == ":":
+                if place:
+                    label = row("l:" + fold(words[-1]))
             elif word == "|" or word == ";":
-                label = "^"
-            previous = fold(word)
+                label = no_label
             words.append(word)
             starts.append(start)
             place += 1
         if words:
             around[-1] = row("a$")
         return Tokens(words, starts, around)
+
+    def _opening(self, first: str) -> list[int]:
+        """Return the rows of the first twelve places of a line, by the word that opens it."""
+        found = self._openings.get(first)
+        if found is None:
+            if len(self._openings) > 10_000:
+                self._openings.clear()
+            found = self._openings[first] = [row(f"q:{first}:{place}", self._rows) for place in range(12)]
+        return found
 
 
 def _case(text: str) -> str:

@@ -1,6 +1,6 @@
 """A small transformer as recognizer: MiniLM, fine-tuned on our own notes, in int8, run by onnxruntime.
 
-Slower than the network of `mayo_data.phi.network`, hence an extra: `pip install mayo-data[transformer]`. The encoder
+It is slow beside the network of `mayo_data.phi.network`, so it reads only where the network is in doubt. The encoder
 knows no capitals, so each piece of a word also carries how its token is written and what stands before it.
 `mayo_data.phi.training.transformer` makes such a model.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,14 +21,18 @@ from mayo_data.errors import ConfigError
 from mayo_data.phi.model import ModelRecognizer
 from mayo_data.phi.network import Floats
 from mayo_data.phi.tokens import TOKEN, Tokens, shape
+from mayo_data.phi.wordpiece import WordPiece
 
-GRAPH, VOCABULARY, ABOUT = "transformer.onnx", "tokenizer.json", "transformer.json"
+GRAPH, VOCABULARY, ABOUT = "transformer.onnx", "vocabulary.txt", "transformer.json"
 INPUTS = ("ids", "looks", "shapes")
 LOOKS = 40  # five gaps, eight cases
 SHAPES = 1024  # hashed patterns such as 99/99/9999
 WIDEST = 8  # pieces of a token that are read
+GATE = (0.06, 0.9)  # between these the network is in doubt, and the transformer reads too
+SHARE = 0.65  # of the transformer in the mean of both
+_CONTEXT = 16  # tokens on both sides of a doubtful one
 _WORDS = 100_000  # words whose pieces are remembered
-_HINT = "pip install mayo-data[transformer]"
+_HINT = "pip install onnxruntime"
 Ints = npt.NDArray[np.int64]
 
 
@@ -95,32 +99,21 @@ class Reader:
     """Cuts text into pieces; remembers the words it has met.
 
     Args:
-        vocabulary: A `tokenizer.json` of the encoder.
-
-    Raises:
-        ConfigError: The package `tokenizers` is missing.
+        vocabulary: The encoder's, one piece a line.
     """
 
     def __init__(self, vocabulary: Path) -> None:
-        try:
-            from tokenizers import Tokenizer
-        except ImportError:
-            raise ConfigError("the transformer needs the package tokenizers", hint=_HINT) from None
-        made = Tokenizer.from_file(str(vocabulary))
-        made.no_truncation()
-        made.no_padding()
-        self._encode = partial(made.encode, is_pretokenized=True, add_special_tokens=False)
+        self._pieces = WordPiece(vocabulary)
         self._known: dict[str, tuple[list[int], int, int]] = {}
         marks = ("[CLS]", "[SEP]", "[UNK]", "[MASK]")
-        self.begin, self.finish, self._unknown, self.masked = (made.token_to_id(mark) for mark in marks)
+        self.begin, self.finish, self._unknown, self.masked = map(self._pieces.number, marks)
 
     def _word(self, word: str) -> tuple[list[int], int, int]:
         found = self._known.get(word)
         if found is None:
             if len(self._known) > _WORDS:
                 self._known.clear()
-            plain = word[:64].encode("utf-8", "replace").decode()  # half a surrogate pair is no text for Rust
-            ids = self._encode([plain]).ids[:WIDEST] or [self._unknown]
+            ids = self._pieces.cut(word[:64])[:WIDEST] or [self._unknown]
             found = self._known[word] = (ids, _case(word), zlib.crc32(shape(word).encode("utf-8", "replace")) % SHAPES)
         return found
 
@@ -166,19 +159,20 @@ class Reader:
         )
 
 
-def windows(firsts: Sequence[int], size: int, edge: int) -> Iterator[Window]:
+def windows(firsts: Sequence[int], size: int, edge: int, part: slice | None = None) -> Iterator[Window]:
     """Yield the windows of a text: each token counts in one of them, with others on both sides where there are any.
 
     Args:
         firsts: See `Pieces`.
         size: Pieces a window holds at most; at least `2 * edge + 2 * WIDEST`.
         edge: Pieces at the ends of a window that only serve as context.
+        part: The tokens that are read, where not all are.
 
     >>> list(windows([0, 1, 2, 3, 4, 5, 6], 4, 1))
     [Window(first=0, last=4, keep=0, stop=3), Window(first=2, last=6, keep=3, stop=6)]
     """
-    total = len(firsts) - 1
-    first = keep = 0
+    first = keep = 0 if part is None else part.start
+    begin, total = first, len(firsts) - 1 if part is None else part.stop
     while keep < total:
         last = first
         while last < total and firsts[last + 1] - firsts[first] <= size:
@@ -189,7 +183,7 @@ def windows(firsts: Sequence[int], size: int, edge: int) -> Iterator[Window]:
                 stop -= 1
         yield Window(first, last, keep, stop)
         first = keep = stop
-        while first > 0 and firsts[keep] - firsts[first - 1] <= edge:
+        while first > begin and firsts[keep] - firsts[first - 1] <= edge:
             first -= 1
 
 
@@ -206,12 +200,14 @@ class Transformer(ModelRecognizer):
         model: The folder that `mayo_data.phi.training.transformer` wrote.
         threshold: From which probability on a token is PHI, 0 to 1; the model's own by default.
         categories: The model's kinds to our categories, beside `mayo_data.phi.model.KINDS`.
-        network: A pipeline of the project's own whose probabilities are averaged with the transformer's, `default` for
+        network: A pipeline of the project's own whose probabilities are mixed with the transformer's, `default` for
             the shipped one: they err in different places, so that both together are better than either.
+        gate: The network reads everything; the transformer, the slow one, reads what lies around a token of which
+            the network is not sure: its chance lies between these two, 0 to 1.
         threads: Threads of onnxruntime; one, because the workers share the cores.
 
     Raises:
-        ConfigError: No such model, the network knows other kinds, or the extra `transformer` is not installed.
+        ConfigError: No such model, or the network knows other kinds.
     """
 
     def __init__(
@@ -220,12 +216,13 @@ class Transformer(ModelRecognizer):
         threshold: float | None = None,
         categories: Mapping[str, str] | None = None,
         network: str | Path | None = None,
+        gate: tuple[float, float] = (0.0, 1.0),
         threads: int = 1,
     ) -> None:
         super().__init__(model, threshold, categories)
-        self._folder, self._threads = Path(model), threads
+        self._folder, self._gate, self._threads = Path(model), gate, threads
         self._network = None if network is None else ModelRecognizer(None if network == "default" else network)
-        beside = "" if self._network is None else f"+{self._network.name}"
+        beside = "" if self._network is None else f"+{self._network.name}:{gate[0]}-{gate[1]}"
         self.name = f"transformer:{_engine(self._folder, threads).digest[:12]}{beside}:{threshold}"
 
     def _read(
@@ -236,14 +233,43 @@ class Transformer(ModelRecognizer):
         engine = _engine(self._folder, self._threads)
         least = engine.threshold if self._threshold is None else self._threshold
         for text in pieces:
-            tokens, chances = engine.chances(text)
-            if self._network is not None:
-                chances = (chances + self._network.chances(text, engine.labels)) * np.float32(0.5)
+            tokens, chances = self._chances(engine, text)
             found = decode(tokens, chances, engine.labels, least)
             starts, words = tokens.starts, tokens.words
             # As with the project's other model: below a pattern that is sure, above one that guesses.
             spans = [(starts[f.first], starts[f.last] + len(words[f.last]), f.kind, 0.3 + f.score / 2) for f in found]
             yield spans, starts, (1 - chances[:, 0]).tolist()
+
+    def _chances(self, engine: _Engine, text: str) -> tuple[Tokens, Floats]:
+        if self._network is None:
+            pieces = engine.reader.read(text)
+            parts = [slice(0, len(pieces.words))]
+            chances, share = np.zeros((len(pieces.words), len(engine.labels)), np.float32), 1.0
+        else:
+            chances, share = self._network.chances(text, engine.labels).copy(), SHARE
+            doubt = 1 - chances[:, 0]
+            parts = _around((doubt >= self._gate[0]) & (doubt <= self._gate[1]))
+            pieces = engine.reader.read(text)
+        for part in parts:
+            read = engine.chances(pieces, part)
+            chances[part] += (read - chances[part]) * np.float32(share)
+        return Tokens(pieces.words, pieces.starts, []), chances
+
+
+def _around(found: npt.NDArray[np.bool_]) -> list[slice]:
+    """Return the parts of a text around the tokens that were found, with room for context on both sides.
+
+    >>> _around(np.array([False] * 100 + [True] + [False] * 100))
+    [slice(84, 117, None)]
+    """
+    parts: list[slice] = []
+    for at in np.flatnonzero(found).tolist():
+        start, stop = max(0, at - _CONTEXT), min(len(found), at + _CONTEXT + 1)
+        if parts and start <= parts[-1].stop:
+            parts[-1] = slice(parts[-1].start, stop)
+        else:
+            parts.append(slice(start, stop))
+    return parts
 
 
 class _Engine:
@@ -261,7 +287,7 @@ class _Engine:
         self.labels: list[str] = about["labels"]
         self.threshold: float = about["threshold"]
         self._size, self._edge = int(about["window"]), int(about["edge"])
-        self._reader = Reader(folder / VOCABULARY)
+        self.reader = Reader(folder / VOCABULARY)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -273,16 +299,15 @@ class _Engine:
             disabled_optimizers=["SkipLayerNormFusion"],  # its kernel is six times as slow as the two it stands for
         )
 
-    def chances(self, text: str) -> tuple[Tokens, Floats]:
-        """Return the tokens of a text and the probability of every label for each."""
-        pieces = self._reader.read(text)
-        chances = np.zeros((len(pieces.words), len(self.labels)), np.float32)
+    def chances(self, pieces: Pieces, part: slice) -> Floats:
+        """Return the probability of every label for each token of a part of a text."""
+        chances = np.zeros((part.stop - part.start, len(self.labels)), np.float32)
         # One window at a time: int8 takes its scale from all that is read at once, and what is found in a text must
         # not depend on its company. Several at a time are no faster.
-        for window in windows(pieces.firsts, self._size - 2, self._edge):
-            inputs = self._reader.window(pieces, window)
+        for window in windows(pieces.firsts, self._size - 2, self._edge, part):
+            inputs = self.reader.window(pieces, window)
             (scores,) = self._session.run(None, dict(zip(INPUTS, inputs, strict=True)))
             values = scores[0, np.array(pieces.firsts[window.keep : window.stop]) - pieces.firsts[window.first] + 1]
             values = np.exp(values - values.max(1, keepdims=True))
-            chances[window.keep : window.stop] = values / values.sum(1, keepdims=True)
-        return Tokens(pieces.words, pieces.starts, []), chances
+            chances[window.keep - part.start : window.stop - part.start] = values / values.sum(1, keepdims=True)
+        return chances

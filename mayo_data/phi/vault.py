@@ -56,6 +56,20 @@ class Person(NamedTuple):
     death: str | None
 
 
+class _Body(msgspec.Struct):
+    """A person as it is sealed."""
+
+    ref: str
+    known: bool
+    identifiers: tuple[Identifier, ...]
+    sex: str | None
+    birth: str | None
+    death: str | None
+
+
+_body = msgspec.json.Decoder(_Body)
+
+
 class Vault:
     """Identifiers of patients, the site's directory, and the medications that orders refer to.
 
@@ -135,7 +149,7 @@ class Vault:
                 return None
             key = alias[0]
             row = self._db.execute("select sealed from person where key = ?", (key,)).fetchone()
-        return self._person(self._open(row[0], key)) if row else None
+        return self._person(row[0], key) if row else None
 
     def index(self, secret: Secret) -> int:
         """Note every patient's `subject_id` under a key, so that the leak audit finds them; return their number.
@@ -152,7 +166,12 @@ class Vault:
     def subject(self, subject_id: int) -> Person | None:
         """Return the patient behind a `subject_id`, for the leak audit (after `index`)."""
         row = self._db.execute("select key, sealed from person where subject = ?", (subject_id,)).fetchone()
-        return self._person(self._open(row[1], row[0])) if row else None
+        return self._person(row[1], row[0]) if row else None
+
+    def strangers(self, subjects: Iterable[int]) -> int:
+        """Return how many of some `subject_id`s belong to nobody here (after `index`)."""
+        known = {row[0] for row in self._db.execute("select subject from person")}
+        return sum(subject not in known for subject in subjects)
 
     def owner(self, ref: str) -> str | None:
         """Return the key of the patient whose Encounter or Binary a reference key names, or None."""
@@ -231,20 +250,21 @@ class Vault:
         return nonce + self._aead.encrypt(nonce, msgspec.json.encode(body), key)
 
     def _open(self, sealed: bytes, key: bytes) -> Json:
+        found: Json = msgspec.json.decode(self._plain(sealed, key))
+        return found
+
+    def _plain(self, sealed: bytes, key: bytes) -> bytes:
         try:
-            plain = self._aead.decrypt(sealed[:_NONCE], sealed[_NONCE:], key)
+            return self._aead.decrypt(sealed[:_NONCE], sealed[_NONCE:], key)
         except InvalidTag as error:
             raise StoreError(
                 "the vault was sealed with another key, or is damaged",
                 hint="use the key of this store, or a new --phi-zone",
             ) from error
-        found: Json = msgspec.json.decode(plain)
-        return found
 
-    @staticmethod
-    def _person(body: Json) -> Person:
-        identifiers = tuple(Identifier(*entry) for entry in body["identifiers"])
-        return Person(body["ref"], body["known"], identifiers, body["sex"], body["birth"], body["death"])
+    def _person(self, sealed: bytes, key: bytes) -> Person:
+        body = _body.decode(self._plain(sealed, key))
+        return Person(body.ref, body.known, body.identifiers, body.sex, body.birth, body.death)
 
     def _check(self) -> None:
         """Fail early where the vault belongs to another key."""

@@ -73,16 +73,35 @@ _MONTH_ALONE = re.compile(rf"{MONTH}(?![a-z'’-])(?!\s?\d)")
 _PLAIN_MONTHS = frozenset(["january", "february", "july", "september", "october", "november", "december"])
 _FULL_DAYS = frozenset(WEEKDAYS)
 _SHORT_DAYS = frozenset(["mon", "tue", "tues", "wed", "thu", "thur", "thurs", "fri", "sat", "sun"])
-_BEFORE_DAY = re.compile(r"(?<![a-z])(?:on|last|next|this|until|til|till|by|since|thru|through|for|from|past)\s$")
-_AFTER_DAY = re.compile(r"[a-z]+[,.]?\s{1,2}(?:\d{1,2}[/-]|[a-z]{3,9}\.?\s\d)")
+_BEFORE_DAY = re.compile(
+    r"(?<![a-z])(?:on|last|next|this|until|til|till|by|since|thru|through|for|from|past|due|up|appt|visit|clinic|rtc|f/u|back|again|starting|and|or|mon|tues?|wed|thurs?|fri|sat|sun)[\s/]$"
+)
+_AFTER_DAY = re.compile(
+    r"[a-z]+[,.]?\s{1,2}(?:\d{1,2}[/-]|[a-z]{3,9}\.?\s\d|\d{1,2}(?:st|nd|rd|th)?\s[a-z]{3}|at\s\d|@\s?\d|am\b|pm\b|a\.m|p\.m|morning|afternoon|evening|eve\b|night|noon|clinic|appt|visit|labs?\b|\d{1,2}:\d\d|\d{1,2}(?:am|pm|a|p)\b)"
+)
+_NOT_DAY = re.compile(r"(?:sat|sun|wed|mon)\W{1,3}(?:\d{2,3}\s?%|on\s(?:ra|room)|exposure|screen|burn|9\d(?!\d))")
+_ROMAN = re.compile(
+    r"(?<![\w./-])(?:0?[1-9]|[12]\d|3[01])(?P<s>[./-]|\s)(?:i{1,3}|iv|vi{0,3}|ix|xi{0,2}|x)(?P=s)(?:(?:19|20)\d\d|(?<=[./-])\d\d)(?![\w])"
+)
+_ROMAN_WORDS = frozenset(["i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii"])
+_LABELLED = re.compile(
+    r"(?<![a-z])(?:dob|d\.o\.b\.?|dos|doi|doa|doe|dod|date|dated|lmp|edd|edc|exp|admit(?:ted)?|adm|disch(?:arged)?|seen|on|since|born|printed|faxed|signed)[\s:#.]{1,3}(?P<v>\d{1,2}(?P<s>[.\-])\d{1,2}(?P=s)\d\d)(?![\d./-])"
+)
+_LABELLED_WORDS = frozenset(["dob", "d", "dos", "doi", "doa", "doe", "dod", "date", "dated", "lmp", "edd", "edc", "exp", "admit", "admitted", "adm", "disch", "discharged", "seen", "on", "since", "born", "printed", "faxed", "signed"])  # fmt: skip
+# Blood cultures 8-5 and 8-7: a month and a day with a hyphen need a word that dates, and nothing that counts.
+_HYPHENED = re.compile(
+    r"(?<![a-z])(?:cultures?|cx|labs?|drawn|collected|dated|since|admitted|discharged|dos|surgery|biopsy|cxr|echo|ct|mri)\s(?P<v>(?:0?[1-9]|1[0-2])-(?:0?[1-9]|[12]\d|3[01]))(?:(?:,\s|\sand\s|,?\s&\s)(?P<w>(?:0?[1-9]|1[0-2])-(?:0?[1-9]|[12]\d|3[01])))?(?=[,.;:)\n]|\sand\s|\s&|$)(?!\.\d)"
+)
+_HYPHENED_WORDS = frozenset(["culture", "cultures", "cx", "lab", "labs", "drawn", "collected", "dated", "since", "admitted", "discharged", "dos", "surgery", "biopsy", "cxr", "echo", "ct", "mri"])  # fmt: skip
+_CHAIN = re.compile(r"\s?(?:,|;|&|-|–|to|and|thru|through|or|/|,\s?and)\s?|\s")
 _EVERY = re.compile(r"(?:every|each|q|most|alternate)\s$")
 _BEFORE_HOLIDAY = re.compile(
     r"(?<![a-z])(?:on|since|before|after|around|until|over|by|at|during|last|this|past|for|near|next|following|every|of|the)\s(?:the\s)?$"
 )
 _HOLIDAY = re.compile(
-    r"(?:"
+    r"(?P<h>"
     + "|".join(re.escape(name).replace("'", "['’]") for name in sorted(HOLIDAYS, key=len, reverse=True))
-    + r")(?![a-z])(?!\s(?:disease|factor|tree))"
+    + r")(?![a-z])(?!\s(?:disease|factor|tree))(?:\s(?:weekend|week|eve|morning|dinner)(?![a-z]))?"
 )
 _HOLIDAY_WORDS = frozenset(name.replace("'", " ").split()[0].rstrip(".") for name in HOLIDAYS)
 _SURE_HOLIDAYS = frozenset(
@@ -137,6 +156,38 @@ def _is_partial(match: re.Match[str], folded: str) -> bool:
     return a <= 12 and (b > 12 or b in (7, 9, 11))
 
 
+_FRACTION = re.compile(r"\d{1,4}(?:[./]\d{1,4})?/\d{1,4}(?:/\d{1,4}){0,4}")
+
+
+def is_fraction(folded: str, start: int, end: int) -> bool:
+    """Whether a piece that looks like a date is a score, a ratio or an impossible day: 10/10, 15/20/45, 4/31.
+
+    Args:
+        folded: The folded text.
+        start: Where the piece begins.
+        end: Where it ends.
+    """
+    value = folded[start:end]
+    if _FRACTION.fullmatch(value) is None:
+        return False
+    parts = re.split(r"[./]", value)
+    if len(parts) == 3:
+        a, b, year = parts
+        return not (
+            len(year) in (2, 4) and (valid(full_year(year), int(a), int(b)) or valid(full_year(year), int(b), int(a)))
+        ) and not (len(a) == 4 and valid(int(a), int(b), int(year)))
+    if len(parts) > 3:
+        return True
+    a, b = int(parts[0]), int(parts[1])
+    if len(parts[1]) == 4:
+        return not (1 <= a <= 12 and 1900 <= b <= 2100)
+    if not _pair(a, b) or not (valid(2000, a, b) or valid(2000, b, a)):
+        return True
+    if re.search(r"\b(?:on|since|from|dated|until|by)\s$", folded[max(0, start - 8) : start]):
+        return False
+    return bool(_AFTER.match(folded, end) or _NO_CUE.search(folded[max(0, start - 40) : start])) or a == b == 10
+
+
 def _cased(match: re.Match[str], text: str, month: str) -> bool:
     """May and March are words too: they need a capital; short forms of months need a capital or a year."""
     name = match[month]
@@ -173,13 +224,47 @@ def _numbers(words: Words) -> Iterator[tuple[int, int, str, float]]:
         for match in _STAMP.finditer(folded):
             yield *match.span(), "date.stamp", 0.85
     if "9/9" in shape:
-        for candidate in _TWO.finditer(folded):
-            match = _PARTIAL.match(folded, candidate.start())
-            if match is not None and _is_partial(match, folded):
-                yield *match.span(), "date.partial", 0.7
+        yield from _partials(folded)
+    for match in words.matches(_LABELLED, _LABELLED_WORDS):
+        parts = list(map(int, re.split(r"[.-]", match["v"])))
+        if _pair(parts[0], parts[1]):
+            yield *match.span("v"), "date.labelled", 0.8
+    if "9-9" in shape:
+        for match in words.matches(_HYPHENED, _HYPHENED_WORDS):
+            yield *match.span("v"), "date.hyphen", 0.65
+            if match["w"]:
+                yield *match.span("w"), "date.hyphen", 0.65
+    for at in words.at(_ROMAN_WORDS):
+        back = _BACK_NUMBER.search(folded, max(0, at - 3), at)
+        match = _ROMAN.match(folded, back.start()) if back is not None else None
+        if match is not None:
+            yield *match.span(), "date.roman", 0.85
     if "9/9999" in shape or "9-9999" in shape or "9999-99" in shape:
         for match in _MONTH_YEAR.finditer(folded):
             yield *match.span(), "date.month", 0.8
+
+
+_BACK_NUMBER = re.compile(r"\d{1,2}[./\-\s]$")
+
+
+def _partials(folded: str) -> Iterator[tuple[int, int, str, float]]:
+    """Months with days. One that stands in a row with a date is one too: 8/9, 8/10 AND 8/11."""
+    found = [m for c in _TWO.finditer(folded) if (m := _PARTIAL.match(folded, c.start())) is not None]
+    sure = [_is_partial(match, folded) for match in found]
+    for order in (range(1, len(found)), range(len(found) - 2, -1, -1)):
+        for at in order:
+            other = at - 1 if order.step > 0 else at + 1
+            first, second = (found[other], found[at]) if order.step > 0 else (found[at], found[other])
+            if sure[at] or not sure[other] or second.start() - first.end() > 6:
+                continue
+            if _CHAIN.fullmatch(folded, first.end(), second.start()):
+                match = found[at]
+                a, b = int(match["a"]), int(match["b"])
+                sure[at] = _pair(a, b) and a <= 12 and _AFTER.match(folded, match.end()) is None
+    for match, good in zip(found, sure, strict=True):
+        if good:
+            strong = match["c"] is not None or match["a"].startswith("0") or _CLOCK.match(folded, match.end())
+            yield *match.span(), "date.short" if strong else "date.partial", 0.7
 
 
 def _named(text: str, words: Words) -> Iterator[tuple[int, int, str, float]]:
@@ -204,18 +289,23 @@ def _named(text: str, words: Words) -> Iterator[tuple[int, int, str, float]]:
             name = match.group()
             if name in _PLAIN_MONTHS:
                 yield *match.span(), "date.month", 0.7
-            elif (text[at].isupper() or (name in MONTHS and name not in ("may", "march"))) and _BEFORE_MONTH.search(
-                folded, max(0, at - 24), at
+            elif (text[at].isupper() and text[at - 1 : at] == "(" and text[match.end() : match.end() + 1] == ")") or (
+                (text[at].isupper() or (name in MONTHS and name not in ("may", "march")))
+                and _BEFORE_MONTH.search(folded, max(0, at - 24), at)
             ):
                 yield *match.span(), "date.month", 0.75
     for at in words.at(_FULL_DAYS):
         if not _EVERY.search(folded, max(0, at - 10), at):
             yield at, at + len(_WORD.match(folded, at).group()), "date.weekday", 0.7  # type: ignore[union-attr]
     for at in words.at(_SHORT_DAYS):
-        if text[at].isupper() and (_BEFORE_DAY.search(folded, max(0, at - 10), at) or _AFTER_DAY.match(folded, at)):
+        if (
+            text[at].isupper()
+            and not _NOT_DAY.match(folded, at)
+            and (_BEFORE_DAY.search(folded, max(0, at - 10), at) or _AFTER_DAY.match(folded, at))
+        ):
             yield at, at + len(_WORD.match(folded, at).group()), "date.weekday", 0.65  # type: ignore[union-attr]
     for match in words.matches(_HOLIDAY, _HOLIDAY_WORDS):
-        sure = match.group() in _SURE_HOLIDAYS and text[match.start()].isupper()
+        sure = match["h"] in _SURE_HOLIDAYS and text[match.start()].isupper()
         if sure or _BEFORE_HOLIDAY.search(folded, max(0, match.start() - 16), match.start()):
             yield *match.span(), "date.holiday", 0.75
     for match in words.matches(_SEASON, _SEASONS):

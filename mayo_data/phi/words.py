@@ -187,6 +187,18 @@ def eponyms() -> frozenset[str]:
 
 
 @cache
+def medical_names() -> frozenset[str]:
+    """Names of signs, scores, instruments, operations, drugs and devices: more than `guard`, for the model's finds."""
+    return _words("eponym", "drug", "named_after", "brand")
+
+
+@cache
+def capitals() -> frozenset[str]:
+    """What notes write in capitals: short forms and degrees."""
+    return _words("abbreviation", "capitals")
+
+
+@cache
 def verbs() -> frozenset[str]:
     """Verbs of notes: where all is written in capitals, a name ends before one."""
     return _words("verb")
@@ -212,6 +224,26 @@ def given_names() -> dict[str, str]:
     found |= {fold(name): "F" for name in names["given_female"].split()}
     found |= {fold(name): "M" for name in names["given_male"].split()}
     return found
+
+
+@cache
+def all_given_names() -> dict[str, str]:
+    """Given names of many origins, folded, with the sex they suggest; too many, and too often words, to be evidence."""
+    found: dict[str, str] = {}
+    for entry in assets.toml("schemas", "phi", "slots", "people.toml").values():
+        for key, sex in (("female", "F"), ("male", "M")):
+            for name in (fold(part) for full in entry[key].split() for part in full.split("_")):
+                found[name] = sex if found.get(name, sex) == sex else ""
+    return {**found, **given_names()}
+
+
+@cache
+def all_family_names() -> frozenset[str]:
+    """Family names of many origins, folded: what speaks for a person where a word alone is looked at."""
+    found: set[str] = set()
+    for entry in assets.toml("schemas", "phi", "slots", "people.toml").values():
+        found.update(fold(part) for full in entry["family"].split() for part in full.split("_") if len(part) > 1)
+    return frozenset(found) | family_names()
 
 
 @cache
@@ -247,3 +279,26 @@ def place_names(key: str) -> frozenset[str]:
     """
     text = assets.toml("schemas", "phi", "words", "places.toml")[key]
     return frozenset(" ".join(fold(part).split()) for part in (text.split("|") if "|" in text else text.split()))
+
+
+@cache
+def everyday() -> frozenset[str]:
+    """Words of everyday English, folded, and the guard's: in lower case they name nobody."""
+    return guard() | frozenset(map(fold, assets.toml("schemas", "phi", "slots", "english.toml")["words"].split()))
+
+
+@cache
+def vocabulary() -> frozenset[str]:
+    """Words and common names, folded: none of them is a login by itself."""
+    groups = assets.toml("schemas", "phi", "slots", "senses.toml")["groups"]
+    return everyday() | frozenset(word for group in groups for word in group.split())
+
+
+@cache
+def all_cities() -> frozenset[str]:
+    """Cities and towns, folded, and short names of some: one of them in lower case after `lives in` is a city."""
+    towns = assets.toml("schemas", "phi", "slots", "places.toml")["town_real"].split("|")
+    return place_names("cities") | frozenset(" ".join(fold(town).split()) for town in towns) | _SHORT_CITIES
+
+
+_SHORT_CITIES = frozenset(["atl", "chi", "indy", "mpls", "msp", "nola", "nyc", "okc", "philly", "phx", "slc", "vegas"])

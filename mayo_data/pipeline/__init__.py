@@ -2,7 +2,7 @@
 
 from mayo_data.pipeline.driver import run, run_file
 from mayo_data.pipeline.place import Place
-from mayo_data.pipeline.report import RunReport, Watcher
-from mayo_data.pipeline.scrubbed import ScrubReport, scrub
+from mayo_data.pipeline.report import RunReport, ScrubReport, Watcher
+from mayo_data.pipeline.scrubbed import scrub
 
 __all__ = ["Place", "RunReport", "ScrubReport", "Watcher", "run", "run_file", "scrub"]

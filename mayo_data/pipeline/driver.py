@@ -13,23 +13,25 @@ import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 import msgspec
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 import mayo_data
 from mayo_data import config as configs
 from mayo_data import keys
 from mayo_data.config import PipelineConfig, ValidateShare
 from mayo_data.conformance.validate import Validate
-from mayo_data.engine.local import LocalEngine
-from mayo_data.errors import GateError, LeakError, MayoDataError, SourceError
+from mayo_data.engine.local import LocalEngine, cores, threaded
+from mayo_data.errors import GateError, MayoDataError, SourceError
 from mayo_data.events.normalize import Normalize
 from mayo_data.keys import Secret
 from mayo_data.lineage import steps as accounts
@@ -38,20 +40,13 @@ from mayo_data.phi import policy as policies
 from mayo_data.phi.structured import Scrub
 from mayo_data.phi.vault import Vault
 from mayo_data.pipeline import tables
+from mayo_data.pipeline.leaks import refusal
 from mayo_data.pipeline.omop import OmopSide, several
 from mayo_data.pipeline.place import Place, private
-from mayo_data.pipeline.report import RunReport, Watcher
+from mayo_data.pipeline.report import RunReport, Watcher, silent
+from mayo_data.pipeline.shards import BaseShard, BuildReceipt, BuildTask, build_shard
 from mayo_data.pipeline.survey import survey
-from mayo_data.pipeline.tasks import (
-    BuildReceipt,
-    BuildTask,
-    MapReceipt,
-    MapTask,
-    build_shard,
-    deletions_of,
-    is_quarantined,
-    map_split,
-)
+from mayo_data.pipeline.tasks import MapReceipt, MapTask, deletions_of, is_quarantined, map_split, rows_of, summed
 from mayo_data.quality import gates
 from mayo_data.sources import fhir
 from mayo_data.sources import omop as omop_sources
@@ -59,12 +54,14 @@ from mayo_data.store.layout import Store
 from mayo_data.types import Step, Verdict
 
 if TYPE_CHECKING:
+    from mayo_data.pipeline.delta import Base
     from mayo_data.store.snapshot import Manifest
 
 Inputs = Path | str | Sequence[Path | str]
 _MIB = 1 << 20
 _SHARD_BYTES = 64 * _MIB
 _LEAST_SHARDS = 4
+_SMALL = 32 * _MIB  # of a delta, for which it does not pay to start processes
 
 
 def run_file(
@@ -76,6 +73,7 @@ def run_file(
     phi_zone: Path | str | None = None,
     workers: int = 0,
     strict: bool = False,
+    delta: bool = False,
     validate: ValidateShare | None = None,
     watcher: Watcher | None = None,
 ) -> RunReport:
@@ -89,6 +87,7 @@ def run_file(
         phi_zone: Folder for quarantine, vault and work in progress.
         workers: Number of processes; 0 for one a core.
         strict: Stop at the first bad row instead of setting it aside.
+        delta: Merge the input into the newest snapshot; without, do what the pipeline file says.
         validate: Which rows are validated, in place of what the pipeline file says: `all`, `sample`, `off`.
         watcher: Who is told how far it is.
 
@@ -104,6 +103,7 @@ def run_file(
         phi_zone=Path(phi_zone) if phi_zone else None,
         workers=workers,
         strict=strict,
+        delta=delta,
         watcher=watcher,
     )
 
@@ -117,12 +117,16 @@ def run(
     phi_zone: Path | None = None,
     workers: int = 0,
     strict: bool = False,
+    delta: bool = False,
     watcher: Watcher | None = None,
 ) -> RunReport:
     """Turn an export into a new snapshot of a store: all of it, or nothing.
 
     Running again is safe: a killed run resumes from its finished parts, and a run over the same input, parameters
     and key that is in the store already does nothing.
+
+    A delta is what changed since the last run: the newest version of a resource wins, deletions delete, and all that
+    the delta does not speak of stays as it lies. The result is that of a run over everything that was ever read.
 
     Args:
         config: The pipeline file.
@@ -133,9 +137,12 @@ def run(
         phi_zone: Folder for quarantine, vault and work in progress; by default `STORE.phi` beside the store.
         workers: Number of processes; 0 for one a core.
         strict: Stop at the first damaged file or quarantined row instead of setting it aside.
+        delta: Merge the input into the newest snapshot, as `source.mode = "delta"` does. Into an empty store, it is
+            a run like any other.
         watcher: Who is told how far it is.
 
     Raises:
+        ConfigError: A delta does not fit the snapshot: it was made under other rules.
         SourceError: Nothing to read, or `strict` met a bad row.
         GateError: A gate stopped the run.
         LeakError: The leak audit found an identifier.
@@ -146,7 +153,9 @@ def run(
     for one in inputs:
         if not omop_sources.is_server(one):
             place.apart_from(one)
-    return _Run(config, inputs, place, secret, workers, strict, watcher or _silent).go()
+    if delta:
+        config = msgspec.structs.replace(config, source=msgspec.structs.replace(config.source, mode="delta"))
+    return _Run(config, inputs, place, secret, workers, strict, watcher or silent).go()
 
 
 @dataclass
@@ -162,6 +171,9 @@ class _Run:
     verdicts: list[Verdict] = field(default_factory=list)
     tables: list[Step] = field(default_factory=list)
     omop: OmopSide | None = None
+    base: Base | None = None
+    spoken_of: set[str] = field(default_factory=set)  # patients of whom a delta says something
+    searched: set[int] = field(default_factory=set)
     run_id: str = ""
     began: float = field(default_factory=time.monotonic)
 
@@ -173,28 +185,37 @@ class _Run:
         self.as_of = self.config.phi.as_of or f"{datetime.now(UTC).year}-12-31"
         self.store = Store.create(self.place.store, self.site_secret.key_id)
         self.ledger = Ledger(self.store.ledger)
-        with self.store.lock(), self.place.lock(), LocalEngine(self.workers) as engine:
+        small = self.config.source.mode == "delta" and not tables and self.export.weight < _SMALL
+        workers = 1 if small else self.workers
+        with self.store.lock(), self.place.lock(), LocalEngine(workers) as engine:
             try:
-                first, folder = len(self.export.files), self.place.phi_zone / "server"
-                self.omop = OmopSide(tables[0], first, folder) if tables else None
-                return self._locked(self.export.files, engine)
+                last = self._heal()
+                first, folder = self._based(last) + len(self.export.files), self.place.phi_zone / "server"
+                self.omop = OmopSide(tables[0], first, folder, zone=self.config.source.time_zone) if tables else None
+                return self._locked(last, self.export.files, engine)
             except MayoDataError as error:
                 if self.run_id:
                     body = {"run_id": self.run_id, "error": type(error).__name__, "exit_code": error.exit_code}
                     self.ledger.append("failure", body)
                 raise
+            finally:
+                if self.omop:
+                    self.omop.close()
 
-    def _locked(self, files: Sequence[fhir.SourceFile], engine: LocalEngine) -> RunReport:
-        last = self._heal()
+    def _locked(self, last: Manifest | None, files: Sequence[fhir.SourceFile], engine: LocalEngine) -> RunReport:
         surveys = self._survey(files, engine)
         if self.omop:
             self.omop.discover(engine)
+            if self.base:
+                self.base.speaks(self.omop.vocabulary)
             surveys += self.omop.surveys
             unread = (*self.export.unread, *self.omop.export.unread)
             self.export = replace(self.export, unread=unread)
             files = [found.file for found in surveys]
-        self.run_id = self._name(surveys)
-        if last is not None and last.run_id == self.run_id:
+        self.read = self._name(surveys)
+        base = self.base.manifest.sha256 if self.base else ""
+        self.run_id = keys.fingerprint(self.read, base) if base else self.read
+        if last is not None and (last.run_id == self.run_id or (base and last.fingerprints.get("read") == self.read)):
             return self._repeated(files, last)
         self._open(files, surveys)
         broken = sum(found.broken for found in surveys)
@@ -215,35 +236,43 @@ class _Run:
         self.ledger.settle()
         if not self.store.snapshots():
             return None
+        from mayo_data.pipeline.snapshots import recorded
         from mayo_data.store.snapshot import Manifest  # DuckDB: only when there is a snapshot
 
         current = self.store.current()
         manifest = Manifest.read(current)
         known = {record["body"]["manifest_sha256"] for record in self.ledger.records("snapshot")}
         if manifest.sha256 not in known:
-            self._record_snapshot(current, manifest)
+            recorded(self.ledger, current.name, manifest)
         shutil.rmtree(self.place.work(manifest.run_id), ignore_errors=True)
         return manifest
 
-    def _record_snapshot(self, path: Path, manifest: Manifest) -> None:
-        self.ledger.append(
-            "snapshot",
-            {
-                "run_id": manifest.run_id, "snapshot": path.name, "manifest_sha256": manifest.sha256,
-                "logical_digest": manifest.logical_digest, "events": manifest.tables["events"].rows,
-                "subjects": manifest.counts["subjects"],
-            },
-        )  # fmt: skip
+    def _based(self, last: Manifest | None) -> int:
+        """Find what a delta is merged into; return the number of the first source file."""
+        from mayo_data.pipeline import delta
+
+        if self.config.source.mode == "full" or last is None:
+            return 0
+        self.secret = self.site_secret
+        _, scrub, normalize = self._stages()
+        self.base = delta.base_of(self.store.current(), last, self.place, self.config, scrub, normalize)
+        self.export = delta.shifted(self.export, self.base.first)
+        return self.base.first
 
     # ── survey ────────────────────────────────────────────────────────────────────────────────────
 
     def _survey(self, files: Sequence[fhir.SourceFile], engine: LocalEngine) -> list[fhir.Survey]:
         """Look at every file once, and put into the vault what they say of people."""
-        return survey(files, engine, self.config, self.place, self.site_secret, self.tell)
+        named = self.spoken_of if self.base else None
+        return survey(files, engine, self.config, self.place, self.site_secret, self.tell, named)
 
     def _name(self, surveys: Sequence[fhir.Survey]) -> str:
-        config = orjson.dumps(msgspec.to_builtins(self.config), option=orjson.OPT_SORT_KEYS).decode()
-        inputs = [f"{found.file.source_table}:{found.sha256}" for found in surveys]
+        """Name what a run reads, and how; the base of a delta is not part of it."""
+        said = msgspec.to_builtins(self.config)
+        said["source"].pop("mode")
+        config = orjson.dumps(said, option=orjson.OPT_SORT_KEYS).decode()
+        first = self.base.first if self.base else 0
+        inputs = [f"{found.file.source_table - first}:{found.sha256}" for found in surveys]
         return keys.fingerprint(
             mayo_data.__version__, config, self.policy.fingerprint, self.site_secret.key_id, self.as_of, *inputs
         )
@@ -272,17 +301,23 @@ class _Run:
         vault = Vault(self.place.vault, self.site_secret)
         try:
             vault.index(self.secret)
+            if self.base:
+                self.base.knows(vault)
+                known = (vault.person(ref) for ref in self.spoken_of)
+                self.searched = {self.secret.subject_id(person.ref) for person in known if person is not None}
         finally:
             vault.close()
         weight = sum(split.weight for found in surveys for split in found.splits)
         weight += self.omop.size if self.omop else 0
-        self.shards = self.config.store.shards or max(_LEAST_SHARDS, -(-weight // _SHARD_BYTES))
+        given = self.base.shards if self.base else self.config.store.shards
+        self.shards = given or max(_LEAST_SHARDS, -(-weight // _SHARD_BYTES))
         self.ledger.append(
             "run",
             {
                 "run_id": self.run_id, "pipeline": self.config.name, "code_version": mayo_data.__version__,
                 "policy": self.policy.name, "policy_fingerprint": self.policy.fingerprint,
                 "legal": self.policy.legal, "key_id": self.site_secret.key_id, "as_of": self.as_of,
+                "mode": "delta" if self.base else "full", "base": self.base.path.name if self.base else None,
                 "inputs": [
                     {
                         "source_table": found.file.source_table, "sha256": found.sha256, "bytes": found.file.size,
@@ -324,7 +359,7 @@ class _Run:
             for receipt in maps:
                 receipt.rows.pop("validate", None)
         self.tables = side.accounts(maps)
-        self.verdicts += [gates.table_verdict(self.tables)]
+        self.verdicts += side.verdicts(self.tables, self.policy.model)
         return maps
 
     # ── map and build ─────────────────────────────────────────────────────────────────────────────
@@ -358,18 +393,22 @@ class _Run:
         return sorted(receipts, key=lambda receipt: receipt.name)
 
     def _account_maps(self, maps: Sequence[MapReceipt], files: int, broken: int) -> None:
-        rows = _summed(receipt.rows for receipt in maps)
-        ended = _summed(receipt.fates for receipt in maps)
+        rows = summed(receipt.rows for receipt in maps)
+        ended = summed(receipt.fates for receipt in maps)
         rules = self.config.gates
         arrows = [name for name in ("read", "validate", "scrub", "normalize") if name in rows or name != "validate"]
         for came, name in pairwise(["read_in", *arrows]):
             dropped = {fate.split("/", 1)[1]: n for fate, n in sorted(ended.items()) if fate.startswith(name + "/")}
             produced = {"events": rows["events"]} if name == "normalize" else {}
             self.steps.append(Step(name, rows[came], rows[name], dropped, produced))
-        self._judge(gates.source_verdicts(files, broken, rows["read_in"]), SourceError)
+        found = gates.source_verdicts(files, broken, rows["read_in"])
+        found += gates.event_verdicts(summed(receipt.checks for receipt in maps), rules)
+        if self.base:  # it may bring deletions only, or nothing
+            found = [verdict for verdict in found if not verdict.check.endswith("s_found")]
+        self._judge([verdict for verdict in found if verdict.gate == "G0"], SourceError)
         self._compare(maps)
         self._judge(gates.resource_verdicts(self.steps, rules))
-        self._judge(gates.event_verdicts(_summed(receipt.checks for receipt in maps), rules))
+        self._judge([verdict for verdict in found if verdict.gate == "G2"])
         bad = sum(ended[fate] for fate in ended if is_quarantined(fate))
         if self.strict and bad:
             shutil.rmtree(self.work, ignore_errors=True)
@@ -383,7 +422,7 @@ class _Run:
         said = self.export.counts
         if not said:
             return
-        rows = _rows_of(maps)
+        rows = rows_of(maps)
         wrong = sum(count != rows[table] for table, count in said.items())
         self._judge([gates.manifest_verdict(len(said), wrong)])
         if self.strict and wrong:
@@ -398,34 +437,55 @@ class _Run:
             (self.work / f"{receipt.name}.arrow", tuple(receipt.parcels)) for receipt in maps if receipt.parcels
         )
         splits = tuple(self.config.store.splits.items())
-        beside = self.omop.numbers if self.omop and self.export.files else frozenset()
+        beside, bases = self._beside(), self._bases()
         deletions = tuple(deletions_of(self.work, receipt.name) for receipt in maps if receipt.deletions)
         tasks = [
             BuildTask(
                 number, self.shards, exchange, self.draft, self.work, self.place.vault, scrub.vault_secret,
                 scrub.secret, splits, deletions, beside, self._kept(),
+                tuple(sorted(one for one in self.searched if one % self.shards == number)), base,
             )
-            for number in range(self.shards)
+            for number, base in enumerate(bases)
         ]  # fmt: skip
         self.tell("build", done=0, total=len(tasks))
         receipts = []
-        for done, receipt in enumerate(engine.map(build_shard, tasks), 1):
+        alone = engine.workers == 1 and self.workers != 1  # a small delta: threads do for what is left
+        found = threaded(build_shard, tasks, self.workers or cores()) if alone else engine.beside(build_shard, tasks)
+        for done, receipt in enumerate(found, 1):
             receipts.append(receipt)
             self.tell("build", done=done, total=len(tasks))
         receipts.sort(key=lambda receipt: receipt.number)
-        rows = _summed(receipt.rows for receipt in receipts)
+        rows = summed(receipt.rows for receipt in receipts)
         mapped = self.steps[-1]
         self.steps.append(
             Step("shuffle", mapped.produced["events"], rows["staged"], {}, {"resources": mapped.rows_out})
         )
-        dropped = {name: rows[name] for name in ("superseded", "deleted") if rows[name]}
+        if self.base:
+            resources = {"resources": mapped.rows_out + rows["kept"]}
+            self.steps.append(Step("merge", mapped.rows_out, mapped.rows_out, {}, resources))
+        dropped = {name: rows[name] for name in ("superseded", "deleted", "replaced") if rows[name]}
         self.steps.append(Step("build", rows["resources_in"], rows["resources"], dropped, {"events": rows["events"]}))
-        self._judge(gates.shard_verdicts(_summed(receipt.checks for receipt in receipts)))
+        self._judge(gates.shard_verdicts(summed(receipt.checks for receipt in receipts)))
         self.verdicts.append(gates.leak_verdict(sum(len(receipt.leaks) for receipt in receipts)))
         if not self.verdicts[-1].passed:
             self._record()
-            self._leaked(receipts)
+            self._drop()
+            raise refusal([leak for receipt in receipts for leak in receipt.leaks], delta=self.base is not None)
         return receipts
+
+    def _beside(self) -> frozenset[int]:
+        """Source files of OMOP exports, where there is FHIR beside them."""
+        omop = (self.omop.numbers if self.omop else frozenset()) | (self.base.tables if self.base else frozenset())
+        return omop if self.export.files or (self.base and self.base.has_fhir) else frozenset()
+
+    def _bases(self) -> Sequence[BaseShard | None]:
+        """What each shard is merged with."""
+        from mayo_data.pipeline import delta
+
+        if self.base is None:
+            return [None] * self.shards
+        people = delta.replaced_subjects(self.omop.subjects(), self.work / "replaced.parquet") if self.omop else None
+        return [self.base.shard(number, people) for number in range(self.shards)]
 
     def _kept(self) -> frozenset[str]:
         """PHI categories that this policy keeps as they are."""
@@ -438,15 +498,25 @@ class _Run:
         self, maps: Sequence[MapReceipt], builds: Sequence[BuildReceipt], surveys: Sequence[fhir.Survey],
         validate: Validate | None, scrub: Scrub, normalize: Normalize,
     ) -> RunReport:  # fmt: skip
+        from mayo_data.phi.structured import detector
+        from mayo_data.pipeline import delta
+        from mayo_data.pipeline.snapshots import recorded
         from mayo_data.store import snapshot  # DuckDB: only when there is something to commit
         from mayo_data.store import validate as rules
 
         self.tell("commit", done=0, total=1)
-        sources = tables.sources(surveys, _rows_of(maps), self.run_id, self.secret)
+        sources = tables.sources(surveys, rows_of(maps), self.run_id, self.secret)
+        scrubs, arrived = tables.scrubs(scrub, self.run_id), None
+        if self.base:  # what is here already keeps its lineage
+            arrived = pq.read_table(self.base.path / "lineage" / "arrivals.parquet")
+            sources = pa.concat_tables([self.base.sources.cast(sources.schema), sources])
+            scrubs = pq.read_table(self.base.path / "lineage" / "scrubs.parquet", schema=scrubs.schema)
         whole = tables.write_whole(
-            self.draft, self.work, self.shards, sources=sources,
-            scrubs=tables.scrubs(scrub, self.run_id),
-        )  # fmt: skip
+            self.draft, self.work, self.shards, sources, scrubs, tables.arrivals(self.work, maps, arrived)
+        )
+        stages = {stage.name: stage.fingerprint for stage in (validate, scrub, normalize) if stage}
+        ordered = [deletions_of(self.work, receipt.name) for receipt in maps if receipt.deletions]
+        memory = delta.gathered(self.work, self.base, builds, ordered) if self.policy.ids == "keyed" else {}
         receipts = [*(file for receipt in builds for file in receipt.files), *whole]
         names = self.store.snapshots()
         manifest = snapshot.seal(
@@ -456,19 +526,31 @@ class _Run:
             policy=self.policy.name,
             policy_fingerprint=self.policy.fingerprint,
             key_id=self.secret.key_id,
-            created_at=_now(),
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             previous=names[-1] if names else None,
-            fingerprints={stage.name: stage.fingerprint for stage in (validate, scrub, normalize) if stage},
+            fingerprints={
+                **stages,
+                **delta.rules(self.config, stages, detector(scrub)),
+                "read": self.read,
+                **delta.vocabulary(self.base, self.omop),
+            },
             receipts=receipts,
+            mode="delta" if self.base else "full",
+            memory=memory,
+            changes=delta.changes(builds) if self.base else None,
+            before=self.base.manifest if self.base else None,
         )
+        if self.base and self.base.stays(manifest, surveys, self.steps[0].rows_in):
+            return self._unchanged(self.base, surveys)
         findings = [found for found in rules.validate(self.draft) if found.severity == "error"]
         broken = Counter({found.rule: found.count for found in findings})
         faults = accounts.check(self.steps)
         self._judge(gates.snapshot_verdicts(broken, faults))
         self._record()
+        delta.keep(self.work, self.place.memory, memory)
         target = self.store.commit(self.draft)
-        self._record_snapshot(target, manifest)
-        tallies = _summed(receipt.tallies for receipt in maps)
+        recorded(self.ledger, target.name, manifest)
+        tallies = summed(receipt.tallies for receipt in maps)
         if self.omop:
             tallies += self.omop.notes()
         tables.tell_operator(self.place.quarantine(self.run_id), surveys, self.export.unread, tallies)
@@ -481,28 +563,28 @@ class _Run:
             {name: n for name, n in sorted(tallies.items()) if not name.startswith(("phi/", "system/"))},
             tuple(self.verdicts), manifest.counts["subjects"], manifest.tables["events"].rows,
             sum(found.file.size for found in surveys), time.monotonic() - self.began, manifest.logical_digest,
-            self.place.phi_zone, self.export.endings,
+            self.place.phi_zone, self.export.endings, manifest.mode, sum(receipt.rewritten for receipt in builds),
         )  # fmt: skip
 
-    def _leaked(self, builds: Sequence[BuildReceipt]) -> NoReturn:
-        shutil.rmtree(self.draft, ignore_errors=True)
+    def _unchanged(self, base: Base, surveys: Sequence[fhir.Survey]) -> RunReport:
+        """End a delta that says nothing new: the snapshot before stays the current one."""
+        self._record()
+        self.ledger.append("unchanged", {"run_id": self.run_id, "snapshot": base.path.name})
+        self._drop()
+        return self._repeated([found.file for found in surveys], base.manifest)
+
+    def _drop(self) -> None:
+        """Remove what the run has made so far."""
         shutil.rmtree(self.work, ignore_errors=True)
-        found = [leak for receipt in builds for leak in receipt.leaks]
-        where = ", ".join(f"event {event} ({column}, {category})" for event, column, category in found[:5])
-        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-        raise LeakError(
-            f"{len(found)} identifiers of a subject in that subject's output: {where}{more}. Nothing was committed",
-            hint="source_table.source_row of the event id leads to the line; tell the maintainers which category leaks",
-        )
+        if hasattr(self, "draft"):
+            shutil.rmtree(self.draft, ignore_errors=True)
 
     def _judge(self, found: Sequence[Verdict], error: type[MayoDataError] = GateError) -> None:
         self.verdicts += found
         stopped = [verdict for verdict in found if not verdict.passed and verdict.action == "stop"]
         if stopped:
             self._record()
-            shutil.rmtree(self.work, ignore_errors=True)
-            if hasattr(self, "draft"):
-                shutil.rmtree(self.draft, ignore_errors=True)
+            self._drop()
             said = "; ".join(f"{verdict.gate} {verdict.check}: {verdict.observed}" for verdict in stopped)
             raise error(
                 f"gate stopped the run: {said}",
@@ -511,32 +593,6 @@ class _Run:
 
     def _record(self) -> None:
         """Write what is known of the arrows and gates to the ledger."""
-        for step in self.steps:
-            self.ledger.append("step", {"run_id": self.run_id, **asdict(step)})
-        for table in self.tables:
-            self.ledger.append("table", {"run_id": self.run_id, **asdict(table)})
-        for verdict in self.verdicts:
-            self.ledger.append("gate", {"run_id": self.run_id, **asdict(verdict)})
-
-
-def _silent(event: str, **fields: Any) -> None:
-    """Watch nothing."""
-
-
-def _summed(counters: Iterable[dict[str, int]]) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for counts in counters:
-        total.update(counts)
-    return total
-
-
-def _rows_of(maps: Iterable[MapReceipt]) -> Counter[int]:
-    """Source file to the number of its rows."""
-    rows: Counter[int] = Counter()
-    for receipt in maps:
-        rows[receipt.source_table] += receipt.rows["read_in"]
-    return rows
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+        for kind, records in (("step", self.steps), ("table", self.tables), ("gate", self.verdicts)):
+            for record in records:
+                self.ledger.append(kind, {"run_id": self.run_id, **asdict(record)})

@@ -10,18 +10,17 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mayo_data.config import GatesConfig
-from mayo_data.engine.local import LocalEngine, cores
+from mayo_data.engine.local import LocalEngine, cores, threaded
 from mayo_data.engine.relational import Session
-from mayo_data.errors import ConfigError, SourceError
+from mayo_data.errors import ConfigError, MayoDataError, SourceError
 from mayo_data.keys import Secret
-from mayo_data.omop import load
 from mayo_data.omop.model import concepts, mapping, tables
 from mayo_data.phi import omop_people
 from mayo_data.phi.code_systems import CodeSystems
@@ -29,27 +28,34 @@ from mayo_data.phi.identifiers import Record
 from mayo_data.phi.policy import PhiPolicy
 from mayo_data.phi.structured import Scrub
 from mayo_data.phi.vault import Vault
+from mayo_data.pipeline import omop_load
+from mayo_data.pipeline.omop_load import Loaded, LoadTask, digest, load_table
 from mayo_data.pipeline.omop_tasks import (
-    LoadReceipt,
-    LoadTask,
     OmopMapTask,
     PeopleTask,
-    digest,
-    load_table,
+    finished,
+    map_here,
     map_rows,
     people_ready,
     unmapped,
 )
 from mayo_data.pipeline.report import Watcher
 from mayo_data.pipeline.tasks import MapReceipt
+from mayo_data.quality import gates
 from mayo_data.sources import fhir, omop, postgresql
 from mayo_data.sql import name, text
 from mayo_data.stage import fate
-from mayo_data.types import Identifier, Step
+from mayo_data.types import Identifier, Step, Verdict
 
-_ROWS = 300_000  # rows of a map task
+T = TypeVar("T")
+R = TypeVar("R")
+
+_ROWS = 2_000_000  # rows of a map task
 _TEXT_ROWS = 2_000  # the same where the rows are notes
 _PEOPLE = 5_000  # people of a task
+_MANY = 20_000  # different texts of a table that one process reads
+_WORDY_ROWS = 100_000  # rows of a map task where there are more
+_FEW = 4  # tasks that are not worth a process
 _LONG = frozenset(["note", "note_nlp"])
 
 
@@ -62,14 +68,21 @@ class OmopSide:
         first: Number of its first part in the store.
         folder: Where a server's tables are put before they are read. PHI zone.
         whole: For OMOP out: every table of the CDM, not only those of which events are made.
+        zone: IANA name of the zone in which its clock runs; empty for UTC.
+
+    Attributes:
+        nameless: People with notes whose name no table and no FHIR export says.
     """
 
     source: Path | str
     first: int
     folder: Path
     whole: bool = False
+    zone: str = ""
+    nameless: int = 0
     surveys: list[fhir.Survey] = field(default_factory=list)
-    receipts: list[LoadReceipt] = field(default_factory=list)
+    receipts: list[Loaded] = field(default_factory=list)
+    _db: Session | None = None
 
     def discover(self, engine: LocalEngine) -> None:
         """Find the tables and take their digests.
@@ -100,6 +113,15 @@ class OmopSide:
             self.surveys.append(fhir.Survey(file, digests[part.path], (), False))
 
     @property
+    def vocabulary(self) -> bool:
+        """Whether it has the table `concept`."""
+        return any(part.table == "concept" for _, part in self.parts)
+
+    def subjects(self) -> list[int]:
+        """Return the subjects of the persons whose rows it brings; call it after `ready`."""
+        return [row[0] for row in self._session.rows("SELECT DISTINCT subject_id FROM people")]
+
+    @property
     def numbers(self) -> frozenset[int]:
         """Numbers of its parts in the store."""
         return frozenset(number for number, _ in self.parts)
@@ -112,24 +134,57 @@ class OmopSide:
     # ── load ──────────────────────────────────────────────────────────────────────────────────────
 
     def load(self, engine: LocalEngine, work: Path, quarantine: Path, tell: Watcher) -> None:
-        """Read every table into typed Parquet."""
+        """Read every table into one DuckDB, typed. It stays open until `close`."""
         self.loaded = work / "omop"
         self.loaded.mkdir(exist_ok=True, mode=0o700)
         self.threads = max(1, cores() // engine.workers)
+        self._db = Session(self.loaded / "spill", threads=cores())
         grouped: dict[str, list[tuple[int, omop.Part]]] = {}
         for number, part in self.parts:
             grouped.setdefault(part.table, []).append((number, part))
+        for path in {str(part.path) for _, part in self.parts if part.form == "duckdb"}:
+            self._db.run(f"ATTACH {text(path)} AS given (READ_ONLY)", "the DuckDB file cannot be opened")
         sizes = {one.file.source_table: one.file.size for one in self.surveys}
         tasks = [
-            LoadTask(table, tuple(parts), self.loaded, quarantine, self.threads, engine.workers)
+            LoadTask(table, tuple(parts), quarantine)
             for table, parts in sorted(grouped.items(), key=lambda item: -sum(sizes[number] for number, _ in item[1]))
         ]
         tell("load", done=0, total=len(tasks))
-        for done, receipt in enumerate(engine.map(load_table, tasks), 1):
+        for done, receipt in enumerate(self._beside(engine, load_table, tasks), 1):
             self.receipts.append(receipt)
             tell("load", done=done, total=len(tasks))
         self.receipts.sort(key=lambda receipt: receipt.table)
         self._have = {receipt.table: frozenset(receipt.have) for receipt in self.receipts}
+
+    def _beside(self, engine: LocalEngine, function: Callable[[Session, T], R], tasks: Sequence[T]) -> Iterator[R]:
+        """Do tasks in threads of this process, each with a branch of the session; results as they come.
+
+        What DuckDB and Arrow do needs no process of its own, and no copy of the rows.
+        """
+
+        def one(task: T) -> R:
+            with self._session.branch() as db:
+                return function(db, task)
+
+        yield from threaded(one, tasks, engine.workers)
+
+    def close(self) -> None:
+        """Let go of the loaded tables."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def hand_over_all(self) -> None:
+        """Write everything as Parquet, and let go of it."""
+        self.hand_over(["people", "words", "concepts", *self._anchored()])
+        self.hand_over([omop_load.relation(receipt.table) for receipt in self.receipts])
+        self.close()
+
+    def hand_over(self, names: Sequence[str]) -> None:
+        """Write relations as Parquet, for tasks in processes of their own. PHI zone."""
+        for relation in names:
+            out = text(str(self.loaded / f"{relation}.parquet"))
+            self._session.run(f"COPY (SELECT * FROM {relation}) TO {out} (FORMAT parquet, COMPRESSION lz4)")
 
     # ── people ────────────────────────────────────────────────────────────────────────────────────
 
@@ -140,28 +195,32 @@ class OmopSide:
             vault: The vault.
             join: Systems of identifiers under which FHIR knows the same people by their `person_source_value`.
         """
-        with self._session() as db:
-            vault.add(self._persons(db, vault, join), join=join)
-            vault.add(self._attached(db))
-            vault.add(self._directory(db))
+        db = self._session
+        vault.add(self._persons(db, vault, join), join=join)
+        vault.add(self._attached(db))
+        vault.add(self._directory(db))
 
     def ready(self, engine: LocalEngine, scrub: Scrub) -> None:
-        """Write what the rows are joined with: people, the words that name them, concepts, anchors."""
-        with self._session() as db:
-            query = f"SELECT t.person_id, {self._home(('zip', 'state'))} FROM {self._people_from(('zip', 'state'))}"
-            people = [tuple(row) for row in db.rows(f"{query} ORDER BY t.person_id")]
-            chunks = [people[index : index + _PEOPLE] for index in range(0, len(people), _PEOPLE)] or [[]]
-            tasks = [PeopleTask(number, tuple(chunk), scrub, self.loaded) for number, chunk in enumerate(chunks)]
-            for _ in engine.map(people_ready, tasks):
-                pass
-            self._anchors(db)
-            self._concepts(db, scrub)
+        """Make what the rows are joined with: people, the words that name them, concepts, anchors."""
+        db = self._session
+        query = f"SELECT t.person_id, {self._home(('zip', 'state'))} FROM {self._people_from(('zip', 'state'))}"
+        people = [tuple(row) for row in db.rows(f"{query} ORDER BY t.person_id")]
+        chunks = [people[index : index + _PEOPLE] for index in range(0, len(people), _PEOPLE)] or [[]]
+        tasks = [PeopleTask(tuple(chunk), scrub) for chunk in chunks]
+        found = list(engine.map(people_ready, tasks) if len(tasks) > _FEW else map(people_ready, tasks))
+        db.keep("people", pa.concat_tables(one for one, _ in found))
+        db.keep("words", pa.concat_tables(one for _, one in found))
+        self._anchors(db)
+        self._concepts(db, scrub)
+        if "note" in self._have:
+            written = f"SELECT person_id FROM {omop_load.relation('note')} WHERE fate IS NULL"
+            self.nameless = int(db.one(f"SELECT count(*) FROM people WHERE NOT named AND person_id IN ({written})"))
 
+    @property
     def _session(self) -> Session:
-        return Session(self.loaded / "driver.spill", threads=cores())
-
-    def _relation(self, table: str) -> str:
-        return load.parquet(self.loaded / f"{table}.parquet")
+        if self._db is None:
+            raise MayoDataError("the tables are not loaded")
+        return self._db
 
     def _home(self, columns: Sequence[str]) -> str:
         have = self._have.get("location", frozenset()) if "location_id" in self._have["person"] else frozenset()
@@ -169,8 +228,8 @@ class OmopSide:
 
     def _people_from(self, columns: Sequence[str], table: str = "person") -> str:
         joined = "location" in self._have and "location_id" in self._have[table]
-        home = f" LEFT JOIN {self._relation('location')} AS l ON l.location_id = t.location_id AND l.fate IS NULL"
-        return f"(SELECT * FROM {self._relation(table)} WHERE fate IS NULL) AS t{home if joined else ''}"
+        home = f" LEFT JOIN {omop_load.relation('location')} AS l ON l.location_id = t.location_id AND l.fate IS NULL"
+        return f"(SELECT * FROM {omop_load.relation(table)} WHERE fate IS NULL) AS t{home if joined else ''}"
 
     def _persons(self, db: Session, vault: Vault, join: tuple[str, ...]) -> Iterator[Record]:
         lives = ("address_1", "address_2", "city", "zip", "county")
@@ -178,7 +237,7 @@ class OmopSide:
         dead = ""
         if "death" in self._have and "death_date" in self._have["death"]:
             died = "d.death_date"
-            dead = f" LEFT JOIN {self._relation('death')} AS d ON d.person_id = t.person_id AND d.fate IS NULL"
+            dead = f" LEFT JOIN {omop_load.relation('death')} AS d ON d.person_id = t.person_id AND d.fate IS NULL"
         query = f"SELECT t.*, {self._home(lives)}, {died} FROM {self._people_from(lives)}{dead}"
         for batch in db.batches(query):
             for row in batch.to_pylist():
@@ -192,9 +251,9 @@ class OmopSide:
                 if column not in self._have.get(table, ()):
                     continue
                 query = (
-                    f"SELECT DISTINCT person_id, trim({name(column)}) FROM {self._relation(table)} "
+                    f"SELECT DISTINCT person_id, trim({name(column)}) FROM {omop_load.relation(table)} "
                     f"WHERE fate IS NULL AND length(trim({name(column)})) >= 4 "
-                    f"AND person_id IN (SELECT person_id FROM {self._relation('person')} WHERE fate IS NULL)"
+                    f"AND person_id IN (SELECT person_id FROM {omop_load.relation('person')} WHERE fate IS NULL)"
                 )
                 for batch in db.batches(query):
                     for person, value in zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True):
@@ -203,7 +262,7 @@ class OmopSide:
 
     def _directory(self, db: Session) -> Iterator[Record]:
         if "provider" in self._have:
-            for batch in db.batches(f"SELECT * FROM {self._relation('provider')} WHERE fate IS NULL"):
+            for batch in db.batches(f"SELECT * FROM {omop_load.relation('provider')} WHERE fate IS NULL"):
                 yield from map(omop_people.provider, batch.to_pylist())
         if "care_site" in self._have:
             lives = ("address_1", "address_2", "city", "zip", "county")
@@ -228,10 +287,9 @@ class OmopSide:
             moment = f"coalesce({', '.join(times)})" if times else "NULL::TIMESTAMP"
             queries.append(
                 f"SELECT {text(table)} AS anchor, t.{name(spec.key or '')} AS id, t.person_id, {moment} AS moment "
-                f"FROM {self._relation(table)} AS t WHERE t.fate IS NULL"
+                f"FROM {omop_load.relation(table)} AS t WHERE t.fate IS NULL"
             )
-        out = text(str(self.loaded / "anchors.parquet"))
-        db.run(f"COPY ({' UNION ALL '.join(queries)}) TO {out} (FORMAT parquet, COMPRESSION lz4)")
+        db.run(f"CREATE TABLE anchors AS {' UNION ALL '.join(queries)}")
 
     def _concepts(self, db: Session, scrub: Scrub) -> None:
         """Which codes the concepts in use stand for, as the policy lets them leave."""
@@ -242,7 +300,7 @@ class OmopSide:
         }
         if {"concept_id", "vocabulary_id", "concept_code"} <= self._have.get("concept", frozenset()):
             used = " UNION ".join(
-                f"SELECT {name(column)} AS id FROM {self._relation(table)}"
+                f"SELECT {name(column)} AS id FROM {omop_load.relation(table)}"
                 for table, have in self._have.items()
                 if table in mapping()
                 for column in have
@@ -251,7 +309,7 @@ class OmopSide:
             meaning = "any_value(c.concept_name)" if "concept_name" in self._have["concept"] else "NULL"
             found = db.rows(
                 f"SELECT c.concept_id, any_value(c.vocabulary_id), any_value(c.concept_code), {meaning} "
-                f"FROM {self._relation('concept')} AS c WHERE c.fate IS NULL AND c.concept_id <> 0 "
+                f"FROM {omop_load.relation('concept')} AS c WHERE c.fate IS NULL AND c.concept_id <> 0 "
                 f"AND c.concept_id IN (SELECT id FROM ({used})) GROUP BY c.concept_id"
             )
             systems = _Codes(policy, scrub.secret)
@@ -268,7 +326,7 @@ class OmopSide:
             "tail": pa.array([rows[number][1] for number in numbers], pa.string()),
             "description": pa.array([rows[number][2] for number in numbers], pa.string()),
         }
-        pq.write_table(pa.table(columns), self.loaded / "concepts.parquet", compression="lz4")
+        db.keep("concepts", pa.table(columns))
 
     # ── map ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -278,6 +336,7 @@ class OmopSide:
     ) -> list[MapReceipt]:  # fmt: skip
         """Turn the rows of every table into staged events."""
         parts = dict(self.parts)
+        wordy = {receipt.table for receipt in self.receipts if self._wordy(receipt, engine)}
         tasks: list[OmopMapTask] = []
         receipts: list[MapReceipt] = []
         for receipt in self.receipts:
@@ -289,37 +348,61 @@ class OmopSide:
             if unmapped(receipt.table):
                 receipts += _directory_rows(receipt, self._bad(receipt))
                 continue
-            size = _TEXT_ROWS if receipt.table in _LONG else _ROWS
+            size = _TEXT_ROWS if receipt.table in _LONG else _WORDY_ROWS if receipt.table in wordy else _ROWS
             for number, rows in receipt.rows.items():
                 for first in range(1, rows + 1, size):
                     tasks.append(
                         OmopMapTask(
                             f"omop-{number:06d}-{first:012d}", receipt.table, tuple(receipt.have), number,
                             parts[number], first, first + size - 1, scrub, rules, shards, work, self.loaded,
-                            quarantine, self.threads, engine.workers,
+                            quarantine, self.threads, engine.workers, self.zone,
                         )
                     )  # fmt: skip
-        tasks.sort(key=lambda task: -min(task.last - task.first + 1, self._rows(task)))
+        texts = [task for task in tasks if task.table in wordy]
+        here = [task for task in tasks if task.table not in wordy]
         tell("map", done=0, total=len(tasks))
-        for done, found in enumerate(engine.map(map_rows, tasks), 1):
-            receipts.append(found)
+        found = self._mapped(engine, sorted(here, key=self._rows, reverse=True))
+        if texts:  # a note is work for the text scrubber, and that for a process
+            self.hand_over(["people", "words", "concepts", *self._anchored()])
+            self.hand_over(sorted({omop_load.relation(task.table) for task in texts}))
+            found = chain(found, engine.map(map_rows, texts))
+        for done, made in enumerate(found, 1):
+            receipts.append(made)
             tell("map", done=done, total=len(tasks))
         self._table_of = {number: part.table for number, part in self.parts}
+        # What is built next needs the memory; of the tables only the people are asked for again.
+        for table in self._session.rows("SELECT table_name FROM duckdb_tables() WHERE table_name <> 'people'"):
+            self._session.run(f"DROP TABLE {name(table[0])}")
         return receipts
+
+    def _wordy(self, receipt: Loaded, engine: LocalEngine) -> bool:
+        """Whether a table has so many different texts that reading them is work for processes."""
+        if receipt.table in _LONG or engine.workers == 1 or sum(receipt.rows.values()) <= _MANY:
+            return receipt.table in _LONG
+        fields = tables()[receipt.table].fields
+        read = [field for field in receipt.have if fields[field].action in ("code", "label", "text")]
+        counts = ", ".join(f"approx_count_distinct({name(field)})" for field in read)
+        found = self._session.rows(f"SELECT {counts} FROM {omop_load.relation(receipt.table)}")[0] if read else ()
+        return receipt.table in mapping() and sum(found) > _MANY
+
+    def _mapped(self, engine: LocalEngine, tasks: Sequence[OmopMapTask]) -> Iterator[MapReceipt]:
+        before = [(task, finished(task)) for task in tasks]
+        yield from (receipt for _, receipt in before if receipt is not None)
+        yield from self._beside(engine, map_here, [task for task, receipt in before if receipt is None])
+
+    def _anchored(self) -> list[str]:
+        return ["anchors"] if self._session.has("anchors") else []
 
     def _rows(self, task: OmopMapTask) -> int:
         receipt = next(one for one in self.receipts if one.table == task.table)
-        weight = 500 if task.table in _LONG else 1  # a note is work for the text scrubber
-        return min(receipt.rows[task.source_table] - task.first + 1, task.last - task.first + 1) * weight
+        return min(receipt.rows[task.source_table] - task.first + 1, task.last - task.first + 1)
 
-    def _bad(self, receipt: LoadReceipt) -> dict[int, Counter[str]]:
+    def _bad(self, receipt: Loaded) -> dict[int, Counter[str]]:
         """The fates of the rows of a table that is not mapped, by part."""
-        with self._session() as db:
-            ended = f"FROM {self._relation(receipt.table)} WHERE fate IS NOT NULL"
-            query = f"SELECT source_table, fate, count(*) {ended} GROUP BY ALL"
-            found: dict[int, Counter[str]] = {}
-            for number, ending, count in db.rows(query):
-                found.setdefault(number, Counter())[ending] = count
+        ended = f"FROM {omop_load.relation(receipt.table)} WHERE fate IS NOT NULL"
+        found: dict[int, Counter[str]] = {}
+        for number, ending, count in self._session.rows(f"SELECT source_table, fate, count(*) {ended} GROUP BY ALL"):
+            found.setdefault(number, Counter())[ending] = count
         return found
 
     def accounts(self, maps: Sequence[MapReceipt]) -> list[Step]:
@@ -335,6 +418,11 @@ class OmopSide:
             Step(table, rows["read_in"], rows["normalize"], dict(sorted(ended.items())), {"events": rows["events"]})
             for table, (rows, ended) in sorted(found.items())
         ]
+
+    def verdicts(self, accounts: Sequence[Step], model: str) -> list[Verdict]:
+        """Return what gate G1 says of the tables: is every row accounted for, and is everybody with notes named?"""
+        named = [gates.name_verdict(self.nameless, model)] if self.nameless else []
+        return [gates.table_verdict(accounts), *named]
 
     def notes(self) -> Counter[str]:
         """Return what else was seen: columns that the standard does not know, rows under the key of another row."""
@@ -414,7 +502,7 @@ def _ended(table: str, number: int, count: int, ending: str) -> MapReceipt:
     )
 
 
-def _directory_rows(receipt: LoadReceipt, bad: dict[int, Counter[str]]) -> list[MapReceipt]:
+def _directory_rows(receipt: Loaded, bad: dict[int, Counter[str]]) -> list[MapReceipt]:
     """The receipts of a table whose rows are no events: places, people of the site, links between rows."""
     directory = tables()[receipt.table].of == "directory"
     ending = fate("scrub", "not_about_a_patient") if directory else fate("normalize", "type_not_mapped")

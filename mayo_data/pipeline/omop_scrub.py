@@ -43,12 +43,13 @@ from mayo_data.phi.policy import SMALL_ZIP3
 from mayo_data.phi.structured import Scrub
 from mayo_data.phi.vault import Vault
 from mayo_data.pipeline.omop import OmopSide
-from mayo_data.pipeline.omop_tasks import clean_texts, labels_of
+from mayo_data.pipeline.omop_load import relation
+from mayo_data.pipeline.omop_texts import clean_texts, labels_of
 from mayo_data.pipeline.place import Place
-from mayo_data.pipeline.report import Watcher
+from mayo_data.pipeline.report import ScrubReport, Watcher
 from mayo_data.quality import gates
-from mayo_data.sql import name, text
-from mayo_data.types import Step, Verdict
+from mayo_data.sql import name
+from mayo_data.types import Step
 
 
 @dataclass(frozen=True)
@@ -77,23 +78,9 @@ class OutReceipt(msgspec.Struct, frozen=True):
     leaks: list[tuple[str, str]]
 
 
-@dataclass(frozen=True)
-class OmopScrubbed:
-    """What `scrub_tables` did, in the words of `scrubbed.ScrubReport`."""
-
-    run_id: str
-    steps: tuple[Step, ...]
-    phi: dict[str, int]
-    notes: dict[str, int]
-    verdicts: tuple[Verdict, ...]
-    resources: dict[str, int]
-    input_bytes: int
-    seconds: float
-
-
 def scrub_tables(
     config: PipelineConfig, source: Path | str, place: Place, secret: Secret, engine: LocalEngine, tell: Watcher
-) -> OmopScrubbed:
+) -> ScrubReport:
     """Write a de-identified copy of an OMOP CDM: all of it, or nothing.
 
     Args:
@@ -133,8 +120,9 @@ def scrub_tables(
             vault.close()
         stage = Scrub(policy, names, secret, place.vault, as_of)
         side.ready(engine, stage)
+        side.hand_over_all()
         receipts = _written(side, stage, draft, engine, tell)
-        made = _report(side, receipts, run_id, began)
+        made = _report(side, receipts, place, run_id, began)
         _tell(draft, made, {"policy": policy.name, "legal": policy.legal, "key_id": secret.key_id, "run_id": run_id})
         if place.store.exists():
             place.store.rmdir()  # an empty one; a rename onto it would fail
@@ -142,6 +130,7 @@ def scrub_tables(
         os.replace(draft, place.store)
         return made
     finally:
+        side.close()
         shutil.rmtree(place.phi_zone / "server", ignore_errors=True)
         shutil.rmtree(work, ignore_errors=True)
         shutil.rmtree(draft, ignore_errors=True)
@@ -172,22 +161,22 @@ def _written(side: OmopSide, stage: Scrub, draft: Path, engine: LocalEngine, tel
     return sorted(receipts, key=lambda receipt: receipt.table)
 
 
-def _report(side: OmopSide, receipts: Sequence[OutReceipt], run_id: str, began: float) -> OmopScrubbed:
+def _report(side: OmopSide, receipts: Sequence[OutReceipt], place: Place, run_id: str, began: float) -> ScrubReport:
     steps = [Step(one.table, one.rows, one.written, one.fates) for one in receipts]
     tallies: Counter[str] = side.notes()
     for receipt in receipts:
         tallies.update(receipt.tallies)
     verdicts = (gates.table_verdict(steps), gates.leak_verdict(0))
-    return OmopScrubbed(
-        run_id, tuple(steps),
+    return ScrubReport(
+        place.store, run_id, tuple(steps),
         {what[4:]: count for what, count in sorted(tallies.items()) if what.startswith("phi/")},
         {what: count for what, count in sorted(tallies.items()) if not what.startswith("phi/")},
         verdicts, {one.table: one.written for one in receipts}, sum(one.file.size for one in side.surveys),
-        time.monotonic() - began,
+        time.monotonic() - began, place.phi_zone,
     )  # fmt: skip
 
 
-def _tell(draft: Path, made: OmopScrubbed, said: dict[str, Any]) -> None:
+def _tell(draft: Path, made: ScrubReport, said: dict[str, Any]) -> None:
     body = {**said, "code_version": mayo_data.__version__, "tables": [asdict(step) for step in made.steps]}
     body |= {"phi": made.phi, "notes": made.notes, "gates": [asdict(verdict) for verdict in made.verdicts]}
     (draft / "loss.json").write_bytes(orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
@@ -204,11 +193,10 @@ def scrub_table(task: OutTask) -> OutReceipt:
     labels.counts.clear()
     labels.public = _public(task.folder / "concepts.parquet")
     with Session(task.folder / f"{task.table}.out.spill", threads=task.threads, sessions=task.sessions) as db:
-        for relation in ("people", "words", "anchors"):
-            if files := sorted(task.folder.glob(f"{relation}*.parquet")):
-                listed = ", ".join(text(str(file)) for file in files)
-                db.run(f"CREATE VIEW {relation} AS SELECT * FROM read_parquet([{listed}])")
-        db.run(f"CREATE TABLE read AS {query.rows(load.parquet(task.folder / f'{task.table}.parquet'))}")
+        for one in ("people", "words", "anchors"):
+            if (file := task.folder / f"{one}.parquet").exists():
+                db.run(f"CREATE VIEW {one} AS SELECT * FROM {load.parquet(file)}")
+        db.run(f"CREATE TABLE read AS {query.rows(load.parquet(task.folder / f'{relation(task.table)}.parquet'))}")
         fates = dict(db.rows("SELECT fate, count(*) FROM read WHERE fate IS NOT NULL GROUP BY fate"))
         rows = int(db.one("SELECT count(*) FROM read"))
         db.run("CREATE VIEW live AS SELECT * FROM read WHERE fate IS NULL")

@@ -1,178 +1,45 @@
-"""What the engine's processes execute on an OMOP export: load a table, get people ready, map rows to events.
+"""What is executed on a loaded OMOP export: get people ready, map rows to events, in threads or in processes.
 
 As in `tasks`: a finished task writes a receipt, last and all at once; a task that finds its receipt has nothing to do.
 """
 
 from __future__ import annotations
 
-import hashlib
+import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from mayo_data import schema
 from mayo_data.config import GatesConfig
 from mayo_data.engine.exchange import ExchangeWriter
 from mayo_data.engine.relational import Session, checked
-from mayo_data.errors import SourceError
 from mayo_data.keys import Secret
 from mayo_data.omop import load
-from mayo_data.omop.events import Compiled, Judged, Relations
+from mayo_data.omop.events import Compiled, Relations
 from mayo_data.omop.model import mapping, tables
 from mayo_data.phi import omop_people
-from mayo_data.phi.labels import Labels, birth_of, known_of, offset_of
-from mayo_data.phi.structured import Scrub, text_scrubber
+from mayo_data.phi.labels import birth_of, known_of, offset_of
+from mayo_data.phi.structured import Scrub
 from mayo_data.phi.vault import Vault
+from mayo_data.pipeline import omop_load
+from mayo_data.pipeline.omop_texts import clean_texts, labels_of
 from mayo_data.pipeline.place import private
-from mayo_data.pipeline.tasks import MapReceipt, is_quarantined
+from mayo_data.pipeline.tasks import MapReceipt
 from mayo_data.quality import gates
 from mayo_data.sources import omop as source
 from mayo_data.sql import name, text
 from mayo_data.stage import fate
 from mayo_data.store import write
 
-_QUARANTINED = 100_000  # bad rows of a task that are kept with their body; all are counted
-
-
-@dataclass(frozen=True)
-class LoadTask:
-    """Read one table, all of its parts, into typed Parquet in the PHI zone."""
-
-    table: str
-    parts: tuple[tuple[int, source.Part], ...]
-    folder: Path
-    quarantine: Path
-    threads: int
-    sessions: int
-
-
-class LoadReceipt(msgspec.Struct, frozen=True):
-    """What a loaded table is: its fields, the rows of each part, those that were no rows, and shared keys."""
-
-    table: str
-    have: list[str]
-    rows: dict[int, int]
-    rejected: dict[int, int]
-    unknown: int
-    twins: int
-
-    def path(self, folder: Path) -> Path:
-        """Where the typed rows lie."""
-        return folder / f"{self.table}.parquet"
-
-
-def digest(path: Path) -> str:
-    """Return the sha256 of a file, lower-case hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def load_table(task: LoadTask) -> LoadReceipt:
-    """Type the rows of a table; what is no row, or says what its type cannot hold, is set aside and counted."""
-    receipt = task.folder / f"{task.table}.load.json"
-    if receipt.exists():
-        return msgspec.json.decode(receipt.read_bytes(), type=LoadReceipt)
-    table = tables()[task.table]
-    doing = f"table {task.table} cannot be read"
-    rows: dict[int, int] = {}
-    rejected: dict[int, int] = {}
-    have: dict[str, None] = {}
-    unknown = 0
-    queries = []
-    out = task.folder / f"{task.table}.parquet"
-    with Session(task.folder / f"{task.table}.spill", threads=task.threads, sessions=task.sessions) as db:
-        with private(task.quarantine / f"omop-{task.table}.ndjson") as aside:
-            for number, part in task.parts:
-                relation = _relation(db, part, doing)
-                given = [load.Given(*column) for column in db.columns(relation, doing)]
-                found, more = load.columns(table, given)
-                lacking = load.missing(table, found)
-                if lacking:
-                    raise SourceError(
-                        f"table {task.table} has no column {lacking[0]}", hint="it names the row or its person: add it"
-                    )
-                unknown += more
-                have |= dict.fromkeys(found)
-                raw = f"raw_{number}"
-                db.run(f"CREATE TABLE {raw} AS SELECT * FROM {relation}", doing)
-                rows[number] = int(db.one(f"SELECT count(*) FROM {raw}", doing))
-                rejected[number] = _rejected(db, part, aside) if part.form == "csv" else 0
-                typed = load.typed(table, found, raw, number)
-                queries.append((number, part, raw, typed))
-            union = " UNION ALL BY NAME ".join(query for *_, query in queries)
-            db.run(f"CREATE VIEW typed AS {union}", doing)
-            settled = "typed"
-            if table.key and int(
-                db.one(f"SELECT count({name(table.key)}) - count(DISTINCT {name(table.key)}) FROM typed")
-            ):
-                settled = f"({load.told_apart(table, list(have), 'typed')})"
-            temporary = out.with_suffix(".writing")
-            db.run(f"COPY (SELECT * FROM {settled}) TO {text(str(temporary))} (FORMAT parquet, COMPRESSION lz4)", doing)
-            temporary.replace(out)
-            _set_aside(db, out, queries, aside)
-        twins = int(db.one(f"SELECT count(*) FROM {load.parquet(out)} WHERE twin > 0"))
-    _unless_empty(task.quarantine / f"omop-{task.table}.ndjson")
-    done = LoadReceipt(task.table, list(have), rows, rejected, unknown, twins)
-    write.write_bytes(msgspec.json.encode(done), receipt)
-    return done
-
-
-def _unless_empty(path: Path) -> None:
-    if path.stat().st_size == 0:
-        path.unlink()
-
-
-def _relation(db: Session, part: source.Part, doing: str) -> str:
-    if part.form == "parquet":
-        return load.parquet(part.path)
-    if part.form == "csv":
-        header, delimiter = source.header(part.path)
-        quoted = not (delimiter == "\t" and tables()[part.table].of == "vocabulary")
-        return load.csv(part.path, header, delimiter, quoted)
-    db.run(f"ATTACH IF NOT EXISTS {text(str(part.path))} AS given (READ_ONLY)", doing)
-    return f"given.{name(part.relation[0])}.{name(part.relation[1])}"
-
-
-def _rejected(db: Session, part: source.Part, aside: Any) -> int:
-    found = db.rows(
-        "SELECT line, min(error_type::VARCHAR), any_value(csv_line) FROM reject_errors GROUP BY line ORDER BY line"
-    )
-    for line, kind, body in found[:_QUARANTINED]:
-        aside.write(_quarantined(part, line, fate("read", "bad_row"), f"{part.table} ({kind})", body))
-    db.run("TRUNCATE reject_errors")
-    db.run("TRUNCATE reject_scans")
-    return len(found)
-
-
-def _quarantined(part: source.Part, row: int, ending: str, path: str | None, body: str | None) -> bytes:
-    arrow, reason = ending.split("/", 1)
-    line = {
-        "file": part.path.name, "line": row, "arrow": arrow, "reason": reason, "path": path,
-        "body": (body or "")[: 1 << 20],
-    }  # fmt: skip
-    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _set_aside(db: Session, out: Path, queries: Sequence[tuple[int, source.Part, str, str]], aside: Any) -> None:
-    for number, part, raw, _ in queries:
-        found = db.rows(
-            f"SELECT t.source_row, t.fate, t.fate_path, to_json(r)::VARCHAR FROM {load.parquet(out)} AS t "
-            f"JOIN {raw} AS r ON r.rowid = t.source_row - 1 WHERE t.source_table = {number} AND t.fate IS NOT NULL "
-            f"ORDER BY t.source_row LIMIT {_QUARANTINED}"
-        )
-        for row, ending, path, body in found:
-            if is_quarantined(ending):
-                aside.write(_quarantined(part, row, ending, path, body))
-
+_ORPHAN = fate("scrub", "unknown_subject")
+_READING = threading.Lock()  # the scrubber of texts is one a process, and Python reads one text at a time anyway
 
 # ── people ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -181,14 +48,12 @@ def _set_aside(db: Session, out: Path, queries: Sequence[tuple[int, source.Part,
 class PeopleTask:
     """Get some people ready: pseudonym, offset, birth, home, and the words that could name them."""
 
-    number: int
     people: tuple[tuple[int, str | None, str | None], ...]  # person_id, ZIP code, state
     scrub: Scrub
-    folder: Path
 
 
-def people_ready(task: PeopleTask) -> int:
-    """Write what the rows of some people are joined with: `people` and `words`."""
+def people_ready(task: PeopleTask) -> tuple[pa.Table, pa.Table]:
+    """Return what the rows of some people are joined with: `people` and `words`."""
     scrub, policy = task.scrub, task.scrub.policy
     vault = Vault(scrub.vault, scrub.vault_secret, readonly=True)
     rows: list[dict[str, Any]] = []
@@ -212,19 +77,18 @@ def people_ready(task: PeopleTask) -> int:
                     "birth": np.datetime64(birth, "us") if birth else None,
                     "birth_precision": {4: "year", 7: "month", 10: "day"}[len(birth)] if birth else None,
                     "zip3": omop_people.zip_code(zip_code, policy), "state": omop_people.state(state, known),
+                    "named": any(one.category == "PATIENT" for one in person.identifiers),
                 }
             )  # fmt: skip
     finally:
         vault.close()
     fields = {
         "person_id": pa.int64(), "subject_id": pa.int64(), "days": pa.int32(), "birth": pa.timestamp("us"),
-        "birth_precision": pa.string(), "zip3": pa.string(), "state": pa.string(),
+        "birth_precision": pa.string(), "zip3": pa.string(), "state": pa.string(), "named": pa.bool_(),
     }  # fmt: skip
     columns = {column: pa.array([row[column] for row in rows], kind) for column, kind in fields.items()}
-    pq.write_table(pa.table(columns), task.folder / f"people-{task.number:06d}.parquet", compression="lz4")
     found = pa.table({"subject_id": pa.array(subjects, pa.int64()), "word": pa.array(words, pa.string())})
-    pq.write_table(found, task.folder / f"words-{task.number:06d}.parquet", compression="lz4")
-    return len(rows)
+    return pa.table(columns), found
 
 
 # ── map ───────────────────────────────────────────────────────────────────────────────────────────
@@ -249,167 +113,85 @@ class OmopMapTask:
     quarantine: Path
     threads: int
     sessions: int
+    zone: str = ""  # in which the clock of the source runs
 
 
 def map_rows(task: OmopMapTask) -> MapReceipt:
-    """Take some typed rows to staged events, ordered by shard."""
+    """Take some typed rows to staged events, in a session of its own: what a worker process does."""
+    if (done := finished(task)) is not None:
+        return done
+    with Session(task.work / f"{task.name}.spill", threads=task.threads, sessions=task.sessions) as db:
+        for relation in ("people", "words", "concepts", "anchors", omop_load.relation(task.table)):
+            if (file := task.folder / f"{relation}.parquet").exists():
+                db.run(f"CREATE VIEW {relation} AS SELECT * FROM {load.parquet(file)}")
+        return map_here(db, task)
+
+
+def finished(task: OmopMapTask) -> MapReceipt | None:
+    """Return the receipt of a task that was done before this run was killed."""
     receipt = task.work / f"{task.name}.json"
-    if receipt.exists():
-        return msgspec.json.decode(receipt.read_bytes(), type=MapReceipt)
+    return msgspec.json.decode(receipt.read_bytes(), type=MapReceipt) if receipt.exists() else None
+
+
+def map_here(db: Session, task: OmopMapTask) -> MapReceipt:
+    """Take some typed rows to staged events, ordered by shard.
+
+    Args:
+        db: A session, or a branch of its own, with the loaded table, `people`, `words`, `concepts` and `anchors`.
+        task: Which rows.
+    """
     table, policy = tables()[task.table], task.scrub.policy
-    compiled = Compiled(table, task.have, policy.dates, policy.top_age)
+    compiled = Compiled(table, task.have, policy.dates, policy.top_age, task.zone)
     checks: Counter[str] = Counter()
     rows: Counter[str] = Counter()
-    with Session(task.work / f"{task.name}.spill", threads=task.threads, sessions=task.sessions) as db:
-        for relation in ("people", "words", "concepts", "anchors"):
-            files = sorted(task.folder.glob(f"{relation}*.parquet"))
-            if files:
-                listed = ", ".join(text(str(file)) for file in files)
-                db.run(f"CREATE VIEW {relation} AS SELECT * FROM read_parquet([{listed}])")
-        where = f"t.source_table = {task.source_table} AND t.source_row BETWEEN {task.first} AND {task.last}"
-        loaded = load.parquet(task.folder / f"{task.table}.parquet")
-        db.run(f"CREATE TABLE read AS {compiled.rows(Relations(loaded), where)}")
-        ended = Counter(dict(db.rows("SELECT fate, count(*) FROM read WHERE fate IS NOT NULL GROUP BY fate")))
-        total = int(db.one("SELECT count(*) FROM read"))
+    where = f"t.source_table = {task.source_table} AND t.source_row BETWEEN {task.first} AND {task.last}"
+    loaded = omop_load.relation(task.table)
+    db.run(f"CREATE OR REPLACE TEMP TABLE read AS {compiled.rows(Relations(loaded), where)}")
+    ended = Counter(dict(db.rows("SELECT fate, count(*) FROM read WHERE fate IS NOT NULL GROUP BY fate")))
+    total = int(db.one("SELECT count(*) FROM read"))
+    if ended[_ORPHAN]:
         _orphans(db, task)
-        db.run("CREATE VIEW live AS SELECT * FROM read WHERE fate IS NULL")
+    db.run("CREATE OR REPLACE TEMP VIEW live AS SELECT * FROM read WHERE fate IS NULL")
+    with _READING:
         labels = labels_of(task.scrub)
         labels.counts.clear()
         labels.public = frozenset()
         cleaned, decided = clean_texts(db, compiled.judged, labels)
-        rows["read_in"] = total
-        rows["read"] = total - sum(count for ending, count in ended.items() if ending.startswith("read/"))
-        rows["validate"] = rows["read"]
-        rows["scrub"] = rows["read"] - sum(count for ending, count in ended.items() if ending.startswith("scrub/"))
-        writer = ExchangeWriter(task.work / f"{task.name}.arrow", schema.table("staged"), "subject_id", task.shards)
-        try:
-            for batch in checked(db.batches(compiled.events("live", cleaned, decided))):
-                staged = _staged(batch, task.table, task.scrub.secret)
-                rows["normalize"] += pc.sum(pc.cast(pc.equal(staged.column("source_item"), 0), pa.int64())).as_py() or 0
-                rows["events"] += staged.num_rows
-                checks += gates.events(staged, task.rules)
-                writer.write(staged)
-            parcels = writer.close()
-        except BaseException:
-            writer.abandon()
-            raise
-        tallies = labels.counts + _tallies(db, compiled, loaded, where, policy.dates)
+        tallies = labels.counts.copy()
+    rows["read_in"] = total
+    rows["read"] = total - sum(count for ending, count in ended.items() if ending.startswith("read/"))
+    rows["validate"] = rows["read"]
+    rows["scrub"] = rows["read"] - sum(count for ending, count in ended.items() if ending.startswith("scrub/"))
+    writer = ExchangeWriter(task.work / f"{task.name}.arrow", schema.table("staged"), "subject_id", task.shards)
+    try:
+        for batch in checked(db.batches(compiled.events("live", cleaned, decided))):
+            staged = _staged(batch, task.table, task.scrub.secret)
+            rows["normalize"] += pc.sum(pc.cast(pc.equal(staged.column("source_item"), 0), pa.int64())).as_py() or 0
+            rows["events"] += staged.num_rows
+            checks += gates.events(staged, task.rules)
+            writer.write(staged)
+        parcels = writer.close()
+    except BaseException:
+        writer.abandon()
+        raise
+    tallies += _tallies(db, compiled, loaded, where, policy.dates)
+    db.run("DROP VIEW live")
+    db.run("DROP TABLE read")
     done = MapReceipt(task.name, task.source_table, parcels, dict(rows), dict(ended), dict(tallies), dict(checks))
-    write.write_bytes(msgspec.json.encode(done), receipt)
+    write.write_bytes(msgspec.json.encode(done), task.work / f"{task.name}.json")
     return done
 
 
 def _orphans(db: Session, task: OmopMapTask) -> None:
     """Set aside rows of persons who are not there; what else is bad was set aside when it was loaded."""
-    orphan = fate("scrub", "unknown_subject")
     found = db.rows(
-        f"SELECT t.source_row, to_json(t)::VARCHAR FROM {load.parquet(task.folder / f'{task.table}.parquet')} AS t "
-        f"JOIN read AS r USING (source_table, source_row) WHERE r.fate = {text(orphan)} "
-        f"ORDER BY t.source_row LIMIT {_QUARANTINED}"
+        f"SELECT t.source_row, to_json(t)::VARCHAR FROM {omop_load.relation(task.table)} AS t "
+        f"JOIN read AS r USING (source_table, source_row) WHERE r.fate = {text(_ORPHAN)} "
+        f"ORDER BY t.source_row LIMIT {omop_load.QUARANTINED}"
     )
-    if found:
-        with private(task.quarantine / f"{task.name}.ndjson") as aside:
-            for row, body in found:
-                aside.write(_quarantined(task.part, row, orphan, task.table, body))
-
-
-_kept: tuple[tuple[str, int], Labels] | None = None
-
-
-def labels_of(scrub: Scrub) -> Labels:
-    """The scrubber of texts, once a process."""
-    global _kept  # noqa: PLW0603 - one a process, as its vault and its detector are
-    key = (scrub.fingerprint, scrub.vault.stat().st_mtime_ns)
-    if _kept is None or _kept[0] != key:
-        vault = Vault(scrub.vault, scrub.vault_secret, readonly=True)
-        scrubber = text_scrubber(scrub.policy, scrub.secret, vault)
-        _kept = (key, Labels(scrub.policy, scrub.secret, scrubber, vault, scrub.as_of))
-    return _kept[1]
-
-
-def clean_texts(db: Session, judged: Sequence[Judged], labels: Labels) -> tuple[list[str], bool]:
-    """Scrub the texts of the live rows: which columns were touched, and whether there are decisions.
-
-    Every distinct value is judged once. Read for a subject is only what holds PHI by itself, or a word of theirs.
-    """
-    cleaned: list[str] = []
-    places: list[tuple[int, int]] = []
-    decisions: list[dict[str, Any]] = []
-    for one in judged:
-        column = name(one.column)
-        values = [row[0] for row in db.rows(f"SELECT DISTINCT {column} FROM live WHERE {column} IS NOT NULL")]
-        everyone: list[str] = []
-        pairs: list[tuple[str, str]] = []
-        for value in values:
-            words = labels.words(value, one.action)
-            if words is None:
-                everyone.append(value)
-            else:
-                pairs += [(value, word) for word in words]
-        touched = _touched(db, column, everyone, pairs)
-        fresh: list[tuple[int, int, str | None]] = []
-        for table, row, subject, value in touched:
-            done = labels.scrub(value, one.action, subject)
-            if done.text != value:
-                fresh.append((table, row, done.text))
-            if done.decisions or done.text != value:
-                labels.count(done)
-            for decision in done.decisions:
-                places.append((table, row))
-                decisions.append({"path": one.path, **decision})
-        if fresh:
-            cleaned.append(one.column)
-            db.give("clean_" + one.column, _clean_table(fresh))
-    if decisions:
-        _give_decisions(db, places, decisions)
-    return cleaned, bool(decisions)
-
-
-def _touched(
-    db: Session, column: str, everyone: list[str], pairs: list[tuple[str, str]]
-) -> Iterator[tuple[int, int, int, str]]:
-    """Yield place, subject and value of every text that must be read for its subject."""
-    if not everyone and not pairs:
-        return
-    db.give("everyone", pa.table({"value": pa.array(everyone, pa.string())}))
-    given = {"value": [value for value, _ in pairs], "word": [word for _, word in pairs]}
-    db.give("spelled", pa.table(given, schema=pa.schema([("value", pa.string()), ("word", pa.string())])))
-    query = (
-        f"WITH hit AS (SELECT DISTINCT s.value, w.subject_id FROM spelled AS s JOIN words AS w USING (word)) "
-        f"SELECT source_table, source_row, subject_id, {column} FROM live "
-        f"WHERE {column} IN (SELECT value FROM everyone) "
-        f"OR ({column}, subject_id) IN (SELECT (value, subject_id) FROM hit)"
-    )
-    for batch in checked(db.batches(query)):
-        yield from zip(*(batch.column(index).to_pylist() for index in range(4)), strict=True)
-
-
-def _clean_table(rows: Sequence[tuple[int, int, str | None]]) -> pa.Table:
-    return pa.table(
-        {
-            "source_table": pa.array([row[0] for row in rows], pa.int32()),
-            "source_row": pa.array([row[1] for row in rows], pa.int64()),
-            "clean": pa.array([row[2] for row in rows], pa.large_string()),
-            "hit": pa.array([True] * len(rows)),
-        }
-    )
-
-
-def _give_decisions(db: Session, places: Sequence[tuple[int, int]], decisions: Sequence[dict[str, Any]]) -> None:
-    grouped: dict[tuple[int, int], list[dict[str, Any]]] = {}
-    for place, decision in zip(places, decisions, strict=True):
-        grouped.setdefault(place, []).append(decision)
-    kind = schema.table("staged").field("decisions").type
-    db.give(
-        "decided",
-        pa.table(
-            {
-                "source_table": pa.array([place[0] for place in grouped], pa.int32()),
-                "source_row": pa.array([place[1] for place in grouped], pa.int64()),
-                "decisions": pa.array(list(grouped.values()), kind),
-            }
-        ),
-    )
+    with private(task.quarantine / f"{task.name}.ndjson") as aside:
+        for row, body in found:
+            aside.write(omop_load.quarantined(task.part, row, _ORPHAN, task.table, body))
 
 
 def _staged(batch: pa.RecordBatch, table: str, secret: Secret) -> pa.RecordBatch:

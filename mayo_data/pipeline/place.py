@@ -81,6 +81,11 @@ class Place:
         """The vault's file."""
         return self.phi_zone / "vault.sqlite"
 
+    @property
+    def memory(self) -> Path:
+        """What snapshots left for the next delta."""
+        return self.phi_zone / "memory"
+
     def work(self, run_id: str) -> Path:
         """Work in progress of a run."""
         return self.phi_zone / "work" / run_id

@@ -1,6 +1,9 @@
 """A FHIR export in, a de-identified FHIR export out: the same layout, valid, references intact.
 
-    survey ─→ read ─→ validate ─→ scrub ─→ leak audit ─→ write ─→ rename
+    survey ─→ read ─→ validate ─→ scrub ─→ validate ─→ leak audit ─→ write ─→ rename
+
+What the scrub makes is validated again. A resource that would be no valid FHIR is not written: it ends at the arrow
+`write`, counted, and the quarantine says where it comes from and what is wrong with it.
 
 File names can carry PHI, so only those that FHIR's Bulk Data names itself (`Patient.ndjson`, `Observation.3.ndjson`)
 stay. The output appears under its name in one rename, once the leak audit has passed all of it.
@@ -8,8 +11,6 @@ stay. The output appears under its name in one rename, once the leak audit has p
 
 from __future__ import annotations
 
-import base64
-import gzip
 import os
 import re
 import secrets
@@ -26,67 +27,36 @@ import msgspec
 import orjson
 import pyarrow as pa
 import zstandard
+from isal import igzip
 
 import mayo_data
 from mayo_data import assets, keys
 from mayo_data import config as configs
-from mayo_data.config import PipelineConfig
-from mayo_data.conformance.validate import Validate
+from mayo_data.config import PipelineConfig, ValidateShare
+from mayo_data.conformance.validate import SAMPLE, Validate, fault
 from mayo_data.engine.local import LocalEngine
 from mayo_data.errors import ConfigError, GateError, LeakError, SourceError
 from mayo_data.keys import Secret
 from mayo_data.phi import policy as policies
-from mayo_data.phi import units
-from mayo_data.phi.audit import Audit
 from mayo_data.phi.structured import Scrub
 from mayo_data.phi.vault import Vault
+from mayo_data.pipeline.leaks_in_fhir import Auditor
 from mayo_data.pipeline.omop_scrub import scrub_tables
 from mayo_data.pipeline.place import Place, private
-from mayo_data.pipeline.report import Watcher
+from mayo_data.pipeline.report import ScrubReport, Watcher
 from mayo_data.pipeline.survey import survey
-from mayo_data.pipeline.tasks import NAMES, SHORTEST_NUMBER, set_aside
+from mayo_data.pipeline.tasks import set_aside
 from mayo_data.quality import gates
 from mayo_data.sources import fhir
 from mayo_data.sources.omop import is_omop, is_server
-from mayo_data.stage import TALLY
+from mayo_data.stage import TALLY, fate
 from mayo_data.types import Step, Verdict
 
 _MIB = 1 << 20
 _BULK_NAME = re.compile(r"([A-Z][A-Za-z]+)(?:[._-]\d{1,6})?\.(?:ndjson|jsonl|json)(?:\.(?:gz|zst))?")
-_OURS = frozenset(["id", "reference", "resourceType", "system", "contentType", "url", "currency"])
-_DATED = re.compile(r"\d{4}(-\d\d(-\d\d(T[\d:.]+(Z|[+-]\d\d:\d\d)?)?)?)?|\d\d:\d\d:\d\d(\.\d+)?")
-_NAMELESS = re.compile(r"[\d.-]+|[0-9a-f]{16}")
 _COLUMNS = ("fate", "body", "subject_id", "resource_type", "source_row")
-_STEPS = ("read", "validate", "scrub")
-
-
-@dataclass(frozen=True)
-class ScrubReport:
-    """What `scrub` did: counts, names and verdicts, no value of the PHI zone.
-
-    Attributes:
-        output: Folder of the de-identified export.
-        run_id: Name of the run: a digest of its inputs and parameters.
-        steps: What became of the rows at every arrow.
-        phi: PHI decisions: `CATEGORY/action` to count.
-        notes: Other counts: elements, masked codes, attachments.
-        verdicts: What the gates said.
-        resources: Resources written, by type.
-        input_bytes: Size of the input on disk.
-        seconds: How long it took.
-        phi_zone: Where quarantine and vault lie.
-    """
-
-    output: Path
-    run_id: str
-    steps: tuple[Step, ...]
-    phi: dict[str, int]
-    notes: dict[str, int]
-    verdicts: tuple[Verdict, ...]
-    resources: dict[str, int]
-    input_bytes: int
-    seconds: float
-    phi_zone: Path
+_STEPS = ("read", "validate", "scrub", "write")
+_CHECKS = frozenset(["validate", "write"])  # which only a run that validates has
 
 
 @dataclass(frozen=True)
@@ -123,6 +93,7 @@ def scrub(
     pipeline: Path | str = "fhir.toml",
     phi_zone: Path | str | None = None,
     workers: int = 0,
+    validate: ValidateShare | None = None,
     watcher: Watcher | None = None,
 ) -> ScrubReport:
     """Write a de-identified copy of a FHIR export: `md.scrub`, and what `mayo-data scrub` calls.
@@ -135,6 +106,8 @@ def scrub(
         pipeline: Pipeline file, for all other parameters.
         phi_zone: Folder for quarantine and vault; by default `OUTPUT.phi`. That of a store gives the same pseudonyms.
         workers: Number of processes; 0 for one a core.
+        validate: Which resources must be valid FHIR, those that are read and those that are written, in place of what
+            the pipeline file says: `all`, `sample`, `off`. The others go to the quarantine.
         watcher: Who is told how far it is.
 
     Raises:
@@ -146,6 +119,8 @@ def scrub(
     config = configs.load(Path(pipeline))
     if policy:
         config = msgspec.structs.replace(config, phi=msgspec.structs.replace(config.phi, policy=policy))
+    if validate is not None:
+        config = msgspec.structs.replace(config, validate=validate)
     place = Place.of(Path(output), Path(phi_zone) if phi_zone else None)
     if not is_server(source):
         place.apart_from(source)
@@ -154,8 +129,7 @@ def scrub(
         raise ConfigError("the output is there already", hint="give a folder that does not exist")
     with place.lock(), LocalEngine(workers) as engine:
         if is_omop(source):
-            made = scrub_tables(config, source, place, secret, engine, watcher or _silent)
-            return ScrubReport(place.store, phi_zone=place.phi_zone, **vars(made))
+            return scrub_tables(config, source, place, secret, engine, watcher or _silent)
         return _Export(config, source, place, secret, watcher or _silent).go(engine)
 
 
@@ -191,7 +165,7 @@ class _Export:
 
     def _written(self, surveys: Sequence[fhir.Survey], work: Path, draft: Path, engine: LocalEngine) -> ScrubReport:
         receipts = self._scrub(surveys, work, engine)
-        steps = _steps(receipts, "validate" if self.config.validate != "off" else "")
+        steps = _steps(receipts, checked=self.config.validate != "off")
         broken = sum(found.broken for found in surveys)
         rows = steps[0].rows_in
         self._judge(gates.source_verdicts(len(surveys), broken, rows), SourceError)
@@ -256,7 +230,8 @@ class _Export:
             name = _name(found.file, found.splits[0].form.kind, types, taken)
             parts = [work / f"{receipt.name}.ndjson" for receipt in mine]
             form = found.splits[0].form.kind if found.file.kind == "json" else "lines"
-            _assemble(parts, draft / name, form, found.file.compression)
+            if types or form != "resource":  # a document without its one resource would be no JSON
+                _assemble(parts, draft / name, form, found.file.compression)
             names.append((found.file.source_table, found.sha256, name, found.file.path.name))
             if types:
                 kind = next(iter(types)) if len(types) == 1 else None
@@ -272,6 +247,7 @@ class _Export:
         said = {
             "policy": self.policy.name, "policy_fingerprint": self.policy.fingerprint, "legal": self.policy.legal,
             "key_id": self.site_secret.key_id, "code_version": mayo_data.__version__, "run_id": self.run_id,
+            "validate": self.config.validate,
         }  # fmt: skip
         manifest = {
             "transactionTime": now, "request": "urn:mayo-data:scrub", "requiresAccessToken": False,
@@ -299,14 +275,17 @@ def scrub_split(task: ScrubTask) -> ScrubReceipt:
     tallies: Counter[str] = Counter()
     types: Counter[str] = Counter()
     leaks: list[tuple[str, str, str]] = []
-    auditor = _Auditor(task)
+    auditor = Auditor(task.scrub.vault, task.scrub.vault_secret, task.kept)
     stream = _counted(fhir.read(task.split, longest=task.longest), "read", rows)
     if task.validate is not None:
         stream = _counted(task.validate(stream), "validate", rows)
     quarantine = task.quarantine / f"{task.split.name}.ndjson"
     try:
         with private(task.folder / f"{task.split.name}.ndjson") as out, private(quarantine) as rejected:
-            for batch in _counted(task.scrub(stream), "scrub", rows):
+            stream = _counted(task.scrub(stream), "scrub", rows)
+            if task.validate is not None:
+                stream = _counted(_valid(stream, task.validate.share), "write", rows)
+            for batch in stream:
                 columns = [batch.column(name).to_pylist() for name in _COLUMNS]
                 for fate, body, subject, kind, number in zip(*columns, strict=True):
                     if fate is not None:
@@ -328,49 +307,21 @@ def scrub_split(task: ScrubTask) -> ScrubReceipt:
     )
 
 
-class _Auditor:
-    """Searches what is left of a resource for the identifiers of its subject."""
-
-    def __init__(self, task: ScrubTask) -> None:
-        self._vault = Vault(task.scrub.vault, task.scrub.vault_secret, readonly=True)
-        self._kept = task.kept
-        self._audits: dict[int, Audit] = {}
-
-    def close(self) -> None:
-        self._vault.close()
-
-    def leaks(self, subject_id: int, body: bytes) -> Iterator[tuple[str, str]]:
-        """Yield element path and category of every identifier that is still there."""
-        if subject_id not in self._audits:
-            if len(self._audits) > 500:
-                self._audits.clear()
-            person = self._vault.subject(subject_id)
-            hidden = [one for one in (person.identifiers if person else ()) if one.category not in self._kept]
-            self._audits[subject_id] = Audit(hidden)
-        found = list(_strings(msgspec.json.decode(body), ""))
-        for index, category in self._audits[subject_id].leaks(text for _, text in found):
-            path = found[index][0]
-            if path.rpartition(".")[2] != "code" or category in NAMES:
-                yield path, category
-
-
-def _strings(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Yield what an output says, with its path; not pseudonyms, dates and public units, which say nothing of who."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            if name not in _OURS or isinstance(inner, dict | list):
-                if name == "data" and isinstance(inner, str) and "contentType" in value:
-                    yield f"{path}.{name}", base64.b64decode(inner).decode("utf-8", "replace")
-                elif not (name == "value" and str(value.get("system", "")).startswith("urn:mayo-data:pseudonym:")):
-                    yield from _strings(inner, f"{path}.{name}")
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _strings(inner, path)
-    elif isinstance(value, str):
-        if not (_DATED.fullmatch(value) or _NAMELESS.fullmatch(value) or units.is_public(value)):
-            yield path, value
-    elif isinstance(value, int) and not isinstance(value, bool) and len(str(value)) >= SHORTEST_NUMBER:
-        yield path, str(value)
+def _valid(batches: Iterator[pa.RecordBatch], share: str) -> Iterator[pa.RecordBatch]:
+    """Give the fate `write/not_fhir` to what would be written and is no valid FHIR; its source leads to it."""
+    for batch in batches:
+        columns = (batch.column(name).to_pylist() for name in ("fate", "body", "source_row"))
+        wrong = {
+            row: found
+            for row, (ended, body, number) in enumerate(zip(*columns, strict=True))
+            if ended is None and (share == "all" or number % SAMPLE == 1) and (found := fault(body)) is not None
+        }
+        for name, values in (("fate", dict.fromkeys(wrong, fate("write", "not_fhir"))), ("fate_path", wrong)):
+            if wrong:
+                at = batch.schema.get_field_index(name)
+                said = [values.get(row, old) for row, old in enumerate(batch.column(name).to_pylist())]
+                batch = batch.set_column(at, batch.schema.field(name), pa.array(said, pa.string()))
+        yield batch
 
 
 def _counted(batches: Iterator[pa.RecordBatch], name: str, rows: Counter[str]) -> Iterator[pa.RecordBatch]:
@@ -381,12 +332,12 @@ def _counted(batches: Iterator[pa.RecordBatch], name: str, rows: Counter[str]) -
         yield batch
 
 
-def _steps(receipts: Sequence[ScrubReceipt], validate: str) -> list[Step]:
+def _steps(receipts: Sequence[ScrubReceipt], *, checked: bool) -> list[Step]:
     rows = _summed(receipt.rows for receipt in receipts)
     ended = _summed(receipt.fates for receipt in receipts)
     steps, came = [], "read_in"
     for name in _STEPS:
-        if name == "validate" and not validate:
+        if name in _CHECKS and not checked:
             continue
         dropped = {fate.split("/", 1)[1]: n for fate, n in sorted(ended.items()) if fate.startswith(name + "/")}
         steps.append(Step(name, rows[came], rows[name], dropped))
@@ -414,7 +365,7 @@ def _assemble(parts: Sequence[Path], target: Path, form: str, compression: str) 
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as raw:
         if compression == "gz":
-            with gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as packed:
+            with igzip.IGzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as packed:  # type: ignore[no-untyped-call]
                 _lines(parts, packed, form)  # type: ignore[arg-type]  # writes bytes, as a file does
         elif compression == "zst":
             with zstandard.ZstdCompressor().stream_writer(raw, closefd=False) as stream:
@@ -426,17 +377,17 @@ def _assemble(parts: Sequence[Path], target: Path, form: str, compression: str) 
 def _lines(parts: Sequence[Path], out: BinaryIO, form: str) -> None:
     first = True
     if form == "bundle":
-        out.write(b'{"resourceType":"Bundle","type":"collection","entry":[')
+        out.write(b'{"resourceType":"Bundle","type":"collection"')
     for part in parts:
         with part.open("rb") as lines:
             if form != "bundle":
                 shutil.copyfileobj(lines, out, _MIB)
                 continue
             for line in lines:
-                out.write((b"" if first else b",") + b'\n{"resource":' + line.rstrip(b"\n") + b"}")
+                out.write((b',"entry":[' if first else b",") + b'\n{"resource":' + line.rstrip(b"\n") + b"}")
                 first = False
     if form == "bundle":
-        out.write(b"\n]}\n")
+        out.write(b"}\n" if first else b"\n]}\n")
 
 
 def _summed(counters: Iterable[dict[str, int]]) -> Counter[str]:

@@ -28,6 +28,7 @@ def survey(
     place: Place,
     secret: Secret,
     tell: Watcher,
+    named: set[str] | None = None,
 ) -> list[fhir.Survey]:
     """Look at every file once, and put into the vault what they say of people.
 
@@ -38,6 +39,7 @@ def survey(
         place: Where the vault lies.
         secret: The site's key.
         tell: Who is told how far it is.
+        named: Takes the reference keys of the patients of whom the files say something, where it is asked for.
 
     Raises:
         SourceError: A file cannot be read.
@@ -61,7 +63,7 @@ def survey(
             for file in files:
                 path = folder / f"{file.source_table:06d}"
                 vault.add(
-                    (record for record in _records(path) if (record.kind == "patient") == patients),
+                    (record for record in _records(path, named) if (record.kind == "patient") == patients),
                     join=config.phi.join,
                 )
     finally:
@@ -70,7 +72,10 @@ def survey(
     return sorted(surveys, key=lambda found: found.file.source_table)
 
 
-def _records(path: Path) -> Iterator[identifiers.Record]:
+def _records(path: Path, named: set[str] | None) -> Iterator[identifiers.Record]:
     with path.open("rb") as lines:
         for line in lines:
-            yield msgspec.json.decode(line, type=identifiers.Record)
+            record = msgspec.json.decode(line, type=identifiers.Record)
+            if named is not None and record.kind in ("patient", "attached"):
+                named.add(record.ref)
+            yield record

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 import mayo_data
 from mayo_data import schema
 from mayo_data.keys import Secret
 from mayo_data.phi.structured import Scrub, detector
 from mayo_data.pipeline.place import private
+from mayo_data.pipeline.shards import left_by, splits_of
+from mayo_data.pipeline.tasks import MapReceipt, arrivals_of
 from mayo_data.sources import fhir
 from mayo_data.store import write
 from mayo_data.timeline.build import codes
@@ -56,8 +60,25 @@ def scrubs(scrub: Scrub, run_id: str) -> pa.Table:
     return pa.Table.from_pylist([row], schema=schema.table("scrubs"))
 
 
+def arrivals(work: Path, maps: Sequence[MapReceipt], before: pa.Table | None = None) -> pa.Table:
+    """Return table `arrivals`: what arrived of whom in this run, and in those that it was merged into.
+
+    Args:
+        work: Folder of the run.
+        maps: What the map tasks left; those over OMOP tables leave no arrivals.
+        before: Table `arrivals` of the snapshot that a delta is merged into.
+    """
+    paths = [path for receipt in maps if (path := arrivals_of(work, receipt.name)).exists()]
+    found = pa.concat_tables(
+        [schema.table("arrivals").empty_table(), *map(_read, paths), *([before] if before else [])]
+    )
+    keys = ["source_table", "subject_id", "resource_type"]
+    summed = found.group_by(keys).aggregate([("resources", "sum")]).rename_columns([*keys, "resources"])
+    return summed.sort_by([(key, "ascending") for key in keys]).cast(schema.table("arrivals"))
+
+
 def write_whole(
-    draft: Path, work: Path, shards: int, *, sources: pa.Table, scrubs: pa.Table
+    draft: Path, work: Path, shards: int, sources: pa.Table, scrubs: pa.Table, arrivals: pa.Table
 ) -> list[write.FileReceipt]:
     """Merge what the shards left in the work folder, and write the tables that are one a snapshot.
 
@@ -67,14 +88,16 @@ def write_whole(
         shards: Number of shards.
         sources: Table `sources`.
         scrubs: Table `scrubs`.
+        arrivals: Table `arrivals`; of subjects who are not in the snapshot nothing is kept.
     """
     numbers = range(shards)
-    splits = pa.concat_tables([_read(work / f"splits-{number:04d}.arrow") for number in numbers])
+    splits = pa.concat_tables([_read(splits_of(work, number)) for number in numbers])
     whole = {
-        "metadata/codes": codes([_read(work / f"codes-{number:04d}.arrow") for number in numbers]),
+        "metadata/codes": codes([pq.read_table(left_by(work, number, "codes")) for number in numbers]),
         "metadata/subject_splits": splits.sort_by("subject_id"),
         "lineage/sources": sources,
         "lineage/scrubs": scrubs,
+        "lineage/arrivals": arrivals.filter(pc.is_in(arrivals.column("subject_id"), splits.column("subject_id"))),
     }
     return [
         write.write_table(table, draft / f"{name}.parquet", schema_name=name.rpartition("/")[2], root=draft)

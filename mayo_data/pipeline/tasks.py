@@ -1,4 +1,4 @@
-"""What the engine's processes execute: survey a file, map a split, build a shard.
+"""What the engine's processes execute: survey a file, map a split. How a shard is built is in `shards`.
 
 A finished task writes a receipt, last and all at once; a task that finds its receipt has nothing to do. That is how
 a killed run resumes.
@@ -7,9 +7,8 @@ a killed run resumes.
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -22,32 +21,21 @@ import pyarrow.compute as pc
 from mayo_data import assets, schema
 from mayo_data.config import GatesConfig
 from mayo_data.conformance.validate import Validate
-from mayo_data.engine.exchange import ExchangeWriter, Parcel, gather
+from mayo_data.engine.exchange import ExchangeWriter, Parcel
 from mayo_data.events.normalize import Normalize
 from mayo_data.keys import Secret
-from mayo_data.phi import identifiers, units
-from mayo_data.phi.audit import Audit
+from mayo_data.phi import identifiers
 from mayo_data.phi.structured import Scrub
-from mayo_data.phi.vault import Vault
 from mayo_data.pipeline.place import private
 from mayo_data.quality import gates
 from mayo_data.sources import fhir
 from mayo_data.sources.bundles import Deletion
 from mayo_data.stage import TALLY, alive, fate, fates
 from mayo_data.store import write
-from mayo_data.timeline.build import Shard, build
-from mayo_data.timeline.same import same
 from mayo_data.types import Json
 
-_AUDITED = ("text_value", "unit", "status", "value_text", "description", "code")
 _WITHDRAWN = fate("normalize", "entered_in_error")
 _DELETION = fate("read", "deletion")
-_CODES = frozenset(["code", "parent_codes"])
-NAMES = frozenset(
-    ["PATIENT", "RELATIVE", "STAFF", "PERSON", "EMAIL", "USERNAME", "STREET", "CITY", "COUNTY", "HOSPITAL", "ORG"]
-)
-_NAMELESS_CODE = re.compile(r"//[\d.-]+$|(?:^|//)MASKED//[0-9a-f]{16}$")  # digits, or a keyed token
-SHORTEST_NUMBER = 7  # digits below which a measured number says nothing of who
 _QUARANTINED_BODY = 1 << 20  # how much of a bad line is kept; file and line lead to the rest
 
 
@@ -89,34 +77,6 @@ class MapReceipt(msgspec.Struct, frozen=True):
     deletions: int = 0
 
 
-@dataclass(frozen=True)
-class BuildTask:
-    """Build one shard."""
-
-    number: int
-    shards: int
-    exchange: tuple[tuple[Path, tuple[Parcel, ...]], ...]
-    draft: Path
-    folder: Path
-    vault: Path
-    vault_secret: Secret
-    secret: Secret
-    splits: tuple[tuple[str, float], ...]
-    deletions: tuple[Path, ...]
-    tables: frozenset[int]  # source files of an OMOP export, where there is a FHIR export beside it
-    kept: frozenset[str]  # PHI categories that the policy keeps, so that the leak audit does not mind them
-
-
-class BuildReceipt(msgspec.Struct, frozen=True):
-    """What a finished build task leaves: its files, counts, and what the leak audit found."""
-
-    number: int
-    rows: dict[str, int]
-    checks: dict[str, int]
-    leaks: list[tuple[str, str, str]]
-    files: list[write.FileReceipt]
-
-
 def survey_file(task: SurveyTask) -> fhir.Survey:
     """Survey one file; what it says of people goes to a file in the PHI zone, so memory stays flat."""
     with private(task.records) as out:
@@ -147,7 +107,8 @@ def map_split(task: MapTask) -> MapReceipt:
     deletions: list[dict[str, int | None]] = []
     raw = _counted(fhir.read(task.split, longest=task.longest), "read", rows)
     checked = _counted(task.validate(raw), "validate", rows) if task.validate else raw
-    scrubbed = _counted(task.scrub(checked), "scrub", rows)
+    arrived: Counter[tuple[int, str]] = Counter()
+    scrubbed = _arriving(_counted(task.scrub(checked), "scrub", rows), arrived)
     staged = task.normalize(scrubbed)
     path = task.folder / f"{task.split.name}.arrow"
     quarantine = task.quarantine / f"{task.split.name}.ndjson"
@@ -178,6 +139,7 @@ def map_split(task: MapTask) -> MapReceipt:
     if deletions:
         left = pa.Table.from_pylist(deletions, schema=schema.table("deletions"))
         _arrow(left, deletions_of(task.folder, task.split.name))
+    _arrow(_arrivals(task.split.file.source_table, arrived), arrivals_of(task.folder, task.split.name))
     done = MapReceipt(
         task.split.name, task.split.file.source_table, parcels, dict(rows), dict(ended), dict(tallies), dict(checks),
         len(deletions),
@@ -191,55 +153,37 @@ def deletions_of(folder: Path, name: str) -> Path:
     return folder / f"{name}-deleted.arrow"
 
 
+def arrivals_of(folder: Path, name: str) -> Path:
+    """Return the file in which a map task leaves what arrived of whom: table `arrivals`."""
+    return folder / f"{name}-arrived.arrow"
+
+
+def _arriving(batches: Iterator[pa.RecordBatch], arrived: Counter[tuple[int, str]]) -> Iterator[pa.RecordBatch]:
+    """Count, after the scrub, the resources of each subject by type: also those that will give no event."""
+    for batch in batches:
+        whose = alive(batch).select(["subject_id", "resource_type"])
+        for row in (
+            pa.Table.from_batches([whose]).group_by(whose.schema.names).aggregate([([], "count_all")]).to_pylist()
+        ):
+            if row["subject_id"] is not None:
+                arrived[row["subject_id"], row["resource_type"]] += row["count_all"]
+        yield batch
+
+
+def _arrivals(source_table: int, arrived: Counter[tuple[int, str]]) -> pa.Table:
+    rows = [
+        {"source_table": source_table, "subject_id": subject, "resource_type": kind, "resources": count}
+        for (subject, kind), count in sorted(arrived.items())
+    ]
+    return pa.Table.from_pylist(rows, schema=schema.table("arrivals"))
+
+
 def _deletion(body: bytes, secret: Secret) -> dict[str, int | None]:
     """An order to delete, under the keys that the events carry."""
     order = msgspec.json.decode(body, type=Deletion)
     subject = secret.subject_id(order.reference) if order.reference.startswith("Patient/") else None
     key = secret.integer("resource", order.reference)
     return {"resource_key": key, "subject_id": subject, "version": order.version}
-
-
-def build_shard(task: BuildTask) -> BuildReceipt:
-    """Build one shard: versions settled, events sorted, every string audited for leaks, files written."""
-    receipt = task.folder / f"shard-{task.number:04d}.json"
-    if receipt.exists():
-        return msgspec.json.decode(receipt.read_bytes(), type=BuildReceipt)
-    staged = gather(task.exchange, task.number, schema.table("staged"))
-    shard = build(staged, pa.concat_tables([_table(path) for path in task.deletions]) if task.deletions else None)
-    leaks = _audit(staged, task)
-    files = [] if leaks else _write(shard, task)
-    subjects = sorted(set(shard.events.column("subject_id").to_pylist()))
-    _arrow(shard.codes, task.folder / f"codes-{task.number:04d}.arrow")
-    _arrow(_splits(subjects, task), task.folder / f"splits-{task.number:04d}.arrow")
-    rows = {
-        "staged": staged.column("fate").null_count, "resources_in": shard.resources_in, "superseded": shard.superseded,
-        "deleted": shard.deleted,
-        "resources": shard.resources.num_rows, "events": shard.events.num_rows, "subjects": len(subjects),
-    }  # fmt: skip
-    checks = gates.shard(shard.events, task.number, task.shards)
-    done = BuildReceipt(task.number, rows, dict(checks), leaks, files)
-    write.write_bytes(msgspec.json.encode(done), receipt)
-    return done
-
-
-def _write(shard: Shard, task: BuildTask) -> list[write.FileReceipt]:
-    """Write the files of a shard into the draft: only what the leak audit has passed."""
-    name = f"{task.number:04d}.parquet"
-    return [
-        write.write_table(shard.events, task.draft / "data" / name, schema_name="events"),
-        write.write_table(
-            shard.resources, task.draft / "lineage" / "resources" / name, schema_name="resources", root=task.draft
-        ),
-        write.write_table(
-            shard.decisions, task.draft / "lineage" / "decisions" / name, schema_name="decisions", root=task.draft
-        ),
-        write.write_table(
-            same(shard.events, task.tables) if task.tables else schema.table("same_facts").empty_table(),
-            task.draft / "lineage" / "same_facts" / name,
-            schema_name="same_facts",
-            root=task.draft,
-        ),
-    ]
 
 
 def _counted(batches: Iterator[pa.RecordBatch], name: str, rows: Counter[str]) -> Iterator[pa.RecordBatch]:
@@ -282,74 +226,26 @@ def is_quarantined(ending: str) -> bool:
     return bool(assets.toml("schemas", "reasons.toml")[arrow][reason]["quarantine"])
 
 
-def _audit(staged: pa.Table, task: BuildTask) -> list[tuple[str, str, str]]:
-    """Search every output string of every subject for that subject's identifiers: (event id, column, category)."""
-    vault = Vault(task.vault, task.vault_secret, readonly=True)
-    texts: dict[int, list[tuple[str, str]]] = {}
-    for column in _AUDITED:
-        pairs = staged.select(["subject_id", column]).group_by(["subject_id", column]).aggregate([])
-        for subject_id, text in zip(pairs["subject_id"].to_pylist(), pairs[column].to_pylist(), strict=True):
-            if text is not None and not _is_public(column, text):
-                texts.setdefault(subject_id, []).append((column, text))
-    lists = staged.column("parent_codes").combine_chunks()
-    owners = staged.column("subject_id").combine_chunks().take(pc.list_parent_indices(lists))
-    for subject_id, text in sorted(set(zip(owners.to_pylist(), pc.list_flatten(lists).to_pylist(), strict=True))):
-        if not _is_public("code", text):
-            texts.setdefault(subject_id, []).append(("parent_codes", text))
-    found = []
-    try:
-        for subject_id in sorted(texts):
-            person = vault.subject(subject_id)
-            if person is None:
-                continue
-            strings = texts[subject_id]
-            hidden = [one for one in person.identifiers if one.category not in task.kept]
-            for index, category in Audit(hidden).leaks(text for _, text in strings):
-                column, text = strings[index]
-                if column in _CODES and category not in NAMES:
-                    continue  # the digits of a public code may well be somebody's ZIP
-                found.append((_event_id(staged, subject_id, column, text), column, category))
-    finally:
-        vault.close()
-    return found
+def summed(counters: Iterable[dict[str, int]]) -> Counter[str]:
+    """Add up counts by name.
+
+    >>> summed([{"a": 1}, {"a": 2}])
+    Counter({'a': 3})
+    """
+    total: Counter[str] = Counter()
+    for counts in counters:
+        total.update(counts)
+    return total
 
 
-def _is_public(column: str, text: str) -> bool:
-    """Numeric and masked codes, known units, numbers too short or too exact to name anybody; the rest is searched."""
-    if column == "code":
-        return _NAMELESS_CODE.search(text) is not None
-    if column == "value_text":
-        return "." in text or len(text) < SHORTEST_NUMBER
-    return column == "unit" and units.is_public(text)
-
-
-def _event_id(staged: pa.Table, subject_id: int, column: str, text: str) -> str:
-    own = staged.filter(pc.equal(staged["subject_id"], subject_id))
-    if column == "parent_codes":
-        row = next(row for row in own.to_pylist() if text in (row[column] or ()))
-    else:
-        row = own.filter(pc.equal(own[column], text)).slice(0, 1).to_pylist()[0]
-    return f"{row['source_table']}.{row['source_row']}.{row['source_item']}"
-
-
-def _splits(subjects: Sequence[int], task: BuildTask) -> pa.Table:
-    """Assign subjects to splits by keyed hash: stable when others are added."""
-    names = []
-    for subject in subjects:
-        share = task.secret.fraction("split", str(subject))
-        for name, size in task.splits:  # noqa: B007 - the name that the loop stops at is used
-            if share < size:
-                break
-            share -= size
-        names.append(name)
-    return pa.table({"subject_id": list(subjects), "split": names}, schema=schema.table("subject_splits"))
+def rows_of(maps: Iterable[MapReceipt]) -> Counter[int]:
+    """Return source file to the number of its rows."""
+    rows: Counter[int] = Counter()
+    for receipt in maps:
+        rows[receipt.source_table] += receipt.rows.get("read_in", 0)
+    return rows
 
 
 def _arrow(table: pa.Table, path: Path) -> None:
     with pa.OSFile(str(path), "wb") as out, pa.ipc.new_file(out, table.schema) as writer:
         writer.write_table(table)
-
-
-def _table(path: Path) -> pa.Table:
-    with pa.memory_map(str(path)) as source:
-        return pa.ipc.open_file(source).read_all()

@@ -116,6 +116,20 @@ def table_verdict(tables: Sequence[Step]) -> Verdict:
     return Verdict("G1", "tables_accounted", not lost, said)
 
 
+def name_verdict(nameless: int, model: str) -> Verdict:
+    """Return the verdict of G1 on people with notes whose name the record does not say, as in an OMOP export alone.
+
+    Neither the known identifiers nor the leak audit can look for such a name: the notes rest on patterns and the model.
+
+    Args:
+        nameless: How many such people there are.
+        model: What reads free text, as in the pipeline file; `none` for patterns alone.
+    """
+    rests = "patterns (the model is off)" if model == "none" else "patterns and the model"
+    said = f"{nameless} people with notes are nowhere named: the leak audit cannot seek their names, {rests} did"
+    return Verdict("G1", "names_known", nameless == 0, said, "warn")
+
+
 def event_verdicts(counts: Mapping[str, int], rules: GatesConfig) -> list[Verdict]:
     """Return the verdicts of G2 from the summed counts of `events`."""
     total = counts.get("events", 0)

@@ -33,6 +33,9 @@ from mayo_data.types import Json
 
 _NAME = re.compile(r"\.(ndjson|jsonl|json)(?:\.(gz|zst))?$", re.IGNORECASE)
 _FIRST_KEY = re.compile(rb'\s*\{\s*"resourceType"\s*:\s*"([A-Za-z]+)"')
+_PEOPLE = re.compile(
+    rb'"resourceType"\s*:\s*"(?:Patient|RelatedPerson|Person|Practitioner|PractitionerRole|Organization|Location)"'
+)
 _BOM = b"\xef\xbb\xbf"
 _ROWS = 4096
 _BYTES = 4 << 20
@@ -68,6 +71,11 @@ class SourceFile:
     def format(self) -> str:
         """The format as the lineage names it, for example `ndjson.gz`."""
         return f"{self.kind}.{self.compression}" if self.compression else self.kind
+
+    @property
+    def weight(self) -> int:
+        """How much there is to read, roughly, in bytes."""
+        return self.size * (_PACKED if self.compression else 1)
 
 
 class Form(NamedTuple):
@@ -143,6 +151,11 @@ class Export:
     counts: dict[int, int] = field(default_factory=dict)
 
     @property
+    def weight(self) -> int:
+        """How much there is to read, roughly, in bytes."""
+        return sum(file.weight for file in self.files)
+
+    @property
     def endings(self) -> dict[str, int]:
         """How many files are not read, by ending; an ending that nobody knows could be PHI, and is `other`."""
         named = Counter(name.rpartition(".")[2].lower() if "." in name else "none" for name in self.unread)
@@ -189,7 +202,7 @@ def discover(source: Path | str) -> Export:
     for found, listed in manifests:
         for parts, count in manifest.match(listed, found.parts[:-1], places).items():
             counts[places[parts].source_table] = count
-    if not files:
+    if not files and all(listed.output for _, listed in manifests):  # a server may well say that nothing has changed
         raise SourceError(
             "the input holds no FHIR file",
             hint="expected *.ndjson, *.jsonl or *.json, plain, .gz or .zst, at any depth",
@@ -328,15 +341,15 @@ class _Surveyor:
             self._name(region[begin : end if end >= 0 else None])
 
     def _name(self, line: bytes) -> None:
-        # Usually the first key tells; a contained resource alone does not make the line one of ours.
+        # Usually the first key tells; of what is contained, only people and places make the line one of ours.
         first = _FIRST_KEY.match(line)
-        if first is not None and first[1].decode() not in self._wanted:
+        if first is not None and first[1].decode() not in self._wanted and not _PEOPLE.search(line, first.end()):
             return
         try:
             resource = _decode(line)
         except UNPARSABLE:
             return  # the read pass gives it a fate
-        if isinstance(resource, dict) and resource.get("resourceType") in self._wanted:
+        if isinstance(resource, dict) and (resource.get("resourceType") in self._wanted or "contained" in resource):
             self._named(resource)
 
 

@@ -7,27 +7,40 @@ from pathlib import Path
 from mayo_data.store import catalog
 from mayo_data.types import Json
 
-_TYPES = """
-SELECT resource_type, count(*) AS resources, count(DISTINCT subject_id) AS subjects,
-       (SELECT count(*) FROM subjects) - count(DISTINCT subject_id) AS subjects_without,
+# OMOP tables leave no arrivals: of them, what gave events is all that is known.
+_ARRIVED = """
+WITH kept AS (
+  SELECT source_table, subject_id, resource_type, count(*) AS current, sum(events)::BIGINT AS events
+  FROM resource GROUP BY ALL
+), came AS (
+  SELECT source_table, subject_id, resource_type, coalesce(a.resources, k.current) AS arrived,
+         coalesce(k.current, 0) AS with_events, coalesce(k.events, 0) AS events
+  FROM arrival a FULL JOIN kept k USING (source_table, subject_id, resource_type)
+)
+"""
+_TYPES = f"""{_ARRIVED}
+SELECT resource_type, sum(arrived)::BIGINT AS resources, sum(with_events)::BIGINT AS with_events,
+       count(DISTINCT subject_id) AS subjects,
+       (SELECT count(*) FROM subject) - count(DISTINCT subject_id) AS subjects_without,
        sum(events)::BIGINT AS events, list(DISTINCT source_table ORDER BY source_table) AS sources
-FROM resources GROUP BY resource_type ORDER BY resource_type
+FROM came GROUP BY resource_type ORDER BY resource_type
 """
-_SOURCES = """
-SELECT s.source_table, s.format, s.run_id, s.rows, count(r.resource_key) AS resources,
-       count(DISTINCT r.subject_id) AS subjects
-FROM sources s LEFT JOIN resources r USING (source_table) GROUP BY ALL ORDER BY s.source_table
+_SOURCES = f"""{_ARRIVED}
+SELECT s.source_table, s.format, s.run_id, s.rows, coalesce(sum(arrived), 0)::BIGINT AS resources,
+       coalesce(sum(with_events), 0)::BIGINT AS with_events, count(DISTINCT subject_id) AS subjects
+FROM source s LEFT JOIN came USING (source_table) GROUP BY ALL ORDER BY s.source_table
 """
-_SUBJECT = """
-SELECT resource_type, source_table, s.run_id, count(*) AS resources, sum(events)::BIGINT AS events
-FROM resources JOIN sources s USING (source_table) WHERE subject_id = ? GROUP BY ALL ORDER BY ALL
+_SUBJECT = f"""{_ARRIVED}
+SELECT resource_type, source_table, s.run_id, arrived AS resources, with_events, events
+FROM came JOIN source s USING (source_table) WHERE subject_id = ? ORDER BY ALL
 """
 
 
 def counted(store: Path, subject_id: int | None = None) -> dict[str, list[Json]]:
     """Return the counts of the newest snapshot: by resource type and by source file; or those of one subject.
 
-    A resource counts where it gave at least one event; versions that were superseded do not.
+    `resources` is what arrived about a subject, each version counted. `with_events` are those of which events stand
+    in the snapshot: not those that give none, nor versions that were superseded.
 
     Args:
         store: Folder of the store.

@@ -10,8 +10,11 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow as pa
 
 from mayo_data import sql
 from mayo_data.errors import StoreError
@@ -51,6 +54,43 @@ def logical_digest(files: Sequence[Path], *, leave_out: Sequence[str] = ()) -> s
 
 def digest(db: duckdb.DuckDBPyConnection, files: Sequence[Path], *, leave_out: Sequence[str] = ()) -> str:
     """Return the same as `logical_digest`, on a connection that is open already."""
+    return totalled(db, files, leave_out=leave_out).digest
+
+
+class Total(NamedTuple):
+    """What a digest is made of. Totals of parts of a table add up: a delta is added, what it replaces taken away.
+
+    Attributes:
+        layout: Names and types of the columns.
+        rows: Number of rows.
+        sum: Sum of the digests of the rows, modulo 2**128.
+    """
+
+    layout: str
+    rows: int
+    sum: int
+
+    @property
+    def digest(self) -> str:
+        """The logical digest, 64 hex digits."""
+        return hashlib.sha256(f"1|{self.layout}|{self.rows}|{self.sum:032x}".encode()).hexdigest()
+
+    def plus(self, rows: int, more: int) -> Total:
+        """Return the total with some rows added, or taken away where the numbers are negative."""
+        return Total(self.layout, self.rows + rows, (self.sum + more) % 2**128)
+
+
+def totalled(db: duckdb.DuckDBPyConnection, files: Sequence[Path], *, leave_out: Sequence[str] = ()) -> Total:
+    """Return the total of Parquet files that together are one table.
+
+    Args:
+        db: Any connection.
+        files: The files, in any order; they have the same columns.
+        leave_out: Columns that do not count.
+
+    Raises:
+        StoreError: A file cannot be read, or the files have different columns.
+    """
     import duckdb
 
     if not files:
@@ -60,20 +100,66 @@ def digest(db: duckdb.DuckDBPyConnection, files: Sequence[Path], *, leave_out: S
         if len(layouts) > 1:
             raise StoreError("the files of one table have different columns", hint="write them anew")
         columns = layouts.pop()
-        row = "concat(" + ", ".join(_text(column, kind) for column, kind in columns) + ")"
-        found = db.execute(
-            f"""
-            SELECT count(*), sum((m >> 64)::UBIGINT), sum((m & {_LOW}::UHUGEINT)::UBIGINT)
-            FROM (SELECT md5_number({row}) AS m FROM read_parquet(?, hive_partitioning = false))
-            """,
-            [[sql.literal(path) for path in files]],
-        ).fetchall()[0]
+        rows, total = _summed(
+            db, columns, "read_parquet(?, hive_partitioning = false)", [sql.literal(f) for f in files]
+        )
     except duckdb.Error as error:
         raise StoreError("a file of the table cannot be read", hint="run mayo-data validate") from error
+    return Total(",".join(f"{column}:{kind}" for column, kind in columns), rows, total)
+
+
+def layout(db: duckdb.DuckDBPyConnection, path: Path) -> str:
+    """Return names and types of the columns of a Parquet file, as a digest has them."""
+    return ",".join(f"{column}:{kind}" for column, kind in _columns(db, path, ()))
+
+
+def total_of(table: pa.Table) -> Total:
+    """Return the total of a table in memory: the same as that of a file with these rows."""
+    db = _memory().cursor()
+    try:
+        db.register("totalled", table)
+        described = db.execute("SELECT column_name, column_type FROM (DESCRIBE FROM totalled)").fetchall()
+        columns = tuple(sorted((str(column), str(kind)) for column, kind in described))
+        rows, total = _summed(db, columns, "totalled")
+        db.unregister("totalled")
+    finally:
+        db.close()
+    return Total(",".join(f"{column}:{kind}" for column, kind in columns), rows, total)
+
+
+@cache
+def _memory() -> duckdb.DuckDBPyConnection:
+    """One small DuckDB a process: to make one costs more than the few rows of a delta."""
+    import duckdb
+
+    return duckdb.connect(":memory:", config={**scratch.OFFLINE, "threads": 1})
+
+
+def row_text(columns: Sequence[tuple[str, str]], of: str = "") -> str:
+    """Return SQL for the text of a row, which can be read back in one way only.
+
+    Args:
+        columns: Names and DuckDB types.
+        of: Name of the table, where there are several.
+
+    >>> print(row_text([("a", "BIGINT")], "t"))
+    concat(t."a", '|')
+    """
+    return "concat(" + ", ".join(_text(column, kind, of) for column, kind in columns) + ")"
+
+
+def _summed(
+    db: duckdb.DuckDBPyConnection, columns: Sequence[tuple[str, str]], relation: str, files: Sequence[str] = ()
+) -> tuple[int, int]:
+    found = db.execute(
+        f"""
+        SELECT count(*), sum((m >> 64)::UBIGINT), sum((m & {_LOW}::UHUGEINT)::UBIGINT)
+        FROM (SELECT md5_number({row_text(columns)}) AS m FROM {relation})
+        """,
+        [list(files)] if files else [],
+    ).fetchall()[0]
     rows, high, low = (int(value or 0) for value in found)
-    total = ((high << 64) + low) % 2**128
-    layout = ",".join(f"{column}:{kind}" for column, kind in columns)
-    return hashlib.sha256(f"1|{layout}|{rows}|{total:032x}".encode()).hexdigest()
+    return rows, ((high << 64) + low) % 2**128
 
 
 def _columns(db: duckdb.DuckDBPyConnection, path: Path, leave_out: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -84,14 +170,14 @@ def _columns(db: duckdb.DuckDBPyConnection, path: Path, leave_out: Sequence[str]
     return tuple(sorted((str(column), str(kind)) for column, kind in described if column not in leave_out))
 
 
-def _text(column: str, kind: str) -> str:
+def _text(column: str, kind: str, of: str = "") -> str:
     """Return SQL arguments for `concat` whose text can be read back in one way only.
 
     `concat` skips nulls. A number is digits and `|`, without digits when null. A text is its length in bytes,
     `:` and itself, without length when null. Numbers are spelled out by us: DuckDB's own spelling of floats
     and times may change between versions.
     """
-    value = sql.name(column)
+    value = f"{of}.{sql.name(column)}" if of else sql.name(column)
     if kind == "FLOAT":
         return f"printf('%.9g', {value}::DOUBLE), '|'"
     if kind == "DOUBLE":

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import orjson
@@ -23,17 +24,27 @@ from mayo_data.store.layout import MANIFEST
 from mayo_data.store.scratch import SPILL
 from mayo_data.store.write import FileReceipt
 
+if TYPE_CHECKING:
+    import duckdb
+
 FORMAT = 1
 MEDS_VERSION = "0.4.1"
 DATASET = "metadata/dataset.json"
 
 # Tables whose rows say what the snapshot means. The others name the run, which differs every night.
 LOGICAL = ("events", "codes", "subject_splits", "resources", "decisions")
+_LATER: Mapping[str, object] = {"mode": "full", "restores": None, "memory": {}}
 
 
 @dataclass(frozen=True)
 class TableSummary:
     """One table of a snapshot: how many files and rows, and the logical digest of its rows.
+
+    Attributes:
+        files: Number of files.
+        rows: Number of rows.
+        digest: Logical digest, hex.
+        sum: Sum of the digests of its rows, hex: what a delta adds to.
 
     >>> TableSummary(2, 100, "ab").rows
     100
@@ -42,6 +53,14 @@ class TableSummary:
     files: int
     rows: int
     digest: str
+    sum: str = ""
+
+
+class Change(NamedTuple):
+    """What a delta does to a table: rows added less rows taken away, and the same of the sum of their digests."""
+
+    rows: int
+    sum: int
 
 
 @dataclass(frozen=True)
@@ -62,6 +81,9 @@ class Manifest:
         fingerprints: Stage to its fingerprint.
         files: Every file of the snapshot but the manifest.
         format: Version of the manifest's own form.
+        mode: `full` (all of it was read by one run), `delta` (merged into the snapshot before) or `rollback`.
+        restores: For a rollback, the snapshot that it makes current again.
+        memory: What a delta needs beside the snapshot, in the PHI zone: name to sha256. Empty where no delta fits.
     """
 
     run_id: str
@@ -77,10 +99,20 @@ class Manifest:
     fingerprints: Mapping[str, str]
     files: tuple[FileReceipt, ...] = field(repr=False)
     format: int = FORMAT
+    mode: str = "full"
+    restores: str | None = None
+    memory: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def encode(self) -> bytes:
         """Return the bytes of `manifest.json`."""
-        return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2) + b"\n"
+        body = asdict(self)
+        for later, nothing in _LATER.items():  # a manifest from before these fields keeps its digest
+            if body[later] == nothing:
+                del body[later]
+        for summary in body["tables"].values():
+            if not summary["sum"]:
+                del summary["sum"]
+        return orjson.dumps(body, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2) + b"\n"
 
     @property
     def sha256(self) -> str:
@@ -120,6 +152,10 @@ def seal(
     fingerprints: Mapping[str, str] | None = None,
     counts: Mapping[str, int] | None = None,
     receipts: Sequence[FileReceipt] = (),
+    mode: str = "full",
+    memory: Mapping[str, str] | None = None,
+    changes: Mapping[str, Change] | None = None,
+    before: Manifest | None = None,
     dataset_name: str = "mayo_data",
     license_name: str | None = None,
 ) -> Manifest:
@@ -141,6 +177,10 @@ def seal(
         fingerprints: Stage to fingerprint.
         counts: Further counts by name.
         receipts: Receipts of `write_table`; their files are not read again to be digested.
+        mode: `full` or `delta`.
+        memory: What lies in the PHI zone for the next delta: name to sha256.
+        changes: Of a delta, what it adds to tables and takes away: the others are digested whole.
+        before: Of a delta, the manifest of the snapshot that it was merged into.
         dataset_name: Name for MEDS tools.
         license_name: Licence for MEDS tools.
 
@@ -153,9 +193,7 @@ def seal(
     catalog.build_catalog(draft)
     with scratch.connection(draft / SPILL) as db:
         summaries = {
-            name: TableSummary(
-                len(files), sum(pq.read_metadata(path).num_rows for path in files), digest.digest(db, files)
-            )
+            name: _summary(db, files, before.tables.get(name) if before else None, (changes or {}).get(name))
             for name, files in tables.items()
         }
         subjects = db.execute(
@@ -180,9 +218,26 @@ def seal(
         files=tuple(
             _receipt(path, draft, known, rows.get(path, 0)) for path in sorted(draft.rglob("*")) if path.is_file()
         ),
+        mode=mode,
+        memory=dict(memory or {}),
     )
     write.write_bytes(manifest.encode(), draft / MANIFEST)
     return manifest
+
+
+def _summary(
+    db: duckdb.DuckDBPyConnection, files: list[Path], before: TableSummary | None, change: Change | None
+) -> TableSummary:
+    rows = sum(pq.read_metadata(path).num_rows for path in files)
+    if before is None or change is None or not before.sum:
+        total = digest.totalled(db, files)
+    else:
+        total = digest.Total(digest.layout(db, files[0]), before.rows, int(before.sum, 16)).plus(
+            change.rows, change.sum
+        )
+    if total.rows != rows:
+        raise StoreError("the rows of a table do not add up", hint="run without --delta")
+    return TableSummary(len(files), rows, total.digest, f"{total.sum:032x}")
 
 
 def _clean(draft: Path) -> None:

@@ -5,27 +5,23 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from mayo_data import sql
 from mayo_data.errors import ConfigError, MayoDataError, SourceError
 from mayo_data.store import scratch
-
-if TYPE_CHECKING:
-    import pandas as pd
+from mayo_data.store.rows import Rows
 
 FORMATS = (".csv", ".parquet", ".ndjson")
 _OURS = "view: "  # begins every message that the SQL of a view raises on purpose
 _DIGITS = "DIGITS"
 
 
-class ViewTable:
+class ViewTable(Rows):
     """A view over FHIR resources, computed each time it is asked for.
 
     Decimals are `DECIMAL(38,18)`: exact, where floating point would not be. pandas makes floats of them, as of any
@@ -50,49 +46,15 @@ class ViewTable:
         notes: Sequence[str] = (),
         db: duckdb.DuckDBPyConnection | None = None,
     ) -> None:
-        self.sql = sql
+        super().__init__(sql, _connection() if db is None else db)
         self.columns = tuple(column for column, _ in columns)
         self.name = name
         self.notes = tuple(notes)
         self._written = written
         self._columns = tuple(columns)
-        self._db = _connection() if db is None else db
 
     def __repr__(self) -> str:
         return f"ViewTable({self.name or 'view'!s}: {', '.join(self.columns)})"
-
-    @property
-    def relation(self) -> duckdb.DuckDBPyRelation:
-        """The view as a DuckDB relation, for more SQL on top of it.
-
-        Raises:
-            MayoDataError: DuckDB does not take the statement.
-        """
-        with _told():
-            return self._db.sql(self.sql)
-
-    def arrow(self) -> pa.Table:
-        """Return all rows as an Arrow table.
-
-        Raises:
-            ConfigError: A value does not fit the view: several where one is expected, or of another type.
-            SourceError: A file cannot be read.
-        """
-        with _told():
-            found = self._db.sql(self.sql).arrow()
-            return found if isinstance(found, pa.Table) else found.read_all()
-
-    def df(self) -> pd.DataFrame:
-        """Return all rows as a pandas data frame; the errors are those of `arrow`."""
-        with _told():
-            frame: pd.DataFrame = self._db.sql(self.sql).df()
-            return frame
-
-    def pl(self) -> Any:
-        """Return all rows as a Polars data frame; Polars must be installed. The errors are those of `arrow`."""
-        import polars as pl  # type: ignore[import-not-found,unused-ignore]
-
-        return pl.from_arrow(self.arrow())
 
     def preview(self, rows: int = 20) -> list[tuple[Any, ...]]:
         """Return the first rows, decimals as text with the digits of their source; the errors are those of `arrow`.
@@ -100,7 +62,7 @@ class ViewTable:
         Args:
             rows: How many.
         """
-        with _told():
+        with self._told():
             found: list[tuple[Any, ...]] = self._db.sql(self._written).limit(rows).fetchall()
             return found
 
@@ -127,12 +89,16 @@ class ViewTable:
         draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         select, options = self._copied(path.suffix)
         try:
-            with _told():
+            with self._told():
                 done = self._db.execute(f"COPY ({select}) TO {sql.text(str(draft))} ({options})").fetchone()
             os.replace(draft, path)
         finally:
             draft.unlink(missing_ok=True)
         return int(done[0]) if done else 0
+
+    @staticmethod
+    def _error(error: duckdb.Error) -> MayoDataError:
+        return _error(error)
 
     def _copied(self, suffix: str) -> tuple[str, str]:
         if suffix == ".parquet":
@@ -167,15 +133,6 @@ def _connection() -> duckdb.DuckDBPyConnection:
     spill = Path(tempfile.gettempdir()) / f"mayo-data-{secrets.token_hex(8)}"
     db.execute(f"SET temp_directory = {sql.text(str(spill))}")
     return db
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turn DuckDB's errors into ours: its messages hold values and file names."""
-    try:
-        yield
-    except duckdb.Error as error:
-        raise _error(error) from None
 
 
 def _error(error: duckdb.Error) -> MayoDataError:

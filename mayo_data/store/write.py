@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,6 +82,26 @@ def fit(table: pa.Table, schema_name: str) -> pa.Table:
         if not field.nullable and column.null_count:
             raise MayoDataError(f"table {schema_name}: {field.name} has {column.null_count} nulls and may have none")
     return pa.Table.from_arrays(table.columns, schema=wanted)
+
+
+def link(old: Path, new: Path) -> None:
+    """Let a finished file of one snapshot be a file of another too; where the disk knows no links, copy it.
+
+    Args:
+        old: The file; nobody ever writes to it again.
+        new: Where it shall be as well; an existing file is replaced. Missing folders are made.
+    """
+    new.parent.mkdir(parents=True, exist_ok=True)
+    temporary = new.with_name(new.name + TEMPORARY)
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(old, temporary)
+    except OSError:
+        shutil.copyfile(old, temporary)
+        flush(temporary)
+    temporary.replace(new)
+    # Renaming one name of a file to another of its names does nothing, and leaves both.
+    temporary.unlink(missing_ok=True)
 
 
 def write_bytes(content: bytes, path: Path) -> None:

@@ -76,3 +76,23 @@ def test_a_script_needs_no_guard(tmp_path: Path) -> None:
 def test_there_is_a_core() -> None:
     assert cores() >= 1
     assert LocalEngine().workers == cores()
+
+
+def test_threads_are_taken_while_no_process_was_started() -> None:
+    with LocalEngine(2) as engine:
+        assert set(engine.beside(_where, [0, 1, 2])) == {os.getpid()}
+        assert os.getpid() not in set(engine.map(_where, [0, 1, 2]))
+        assert os.getpid() not in set(engine.beside(_where, [0, 1, 2]))
+
+
+def test_an_error_in_a_thread_is_the_caller_s() -> None:
+    with LocalEngine(2) as engine, pytest.raises(ZeroDivisionError):
+        list(engine.beside(_divided, [1, 0, 2]))
+
+
+def _where(task: int) -> int:
+    return os.getpid()
+
+
+def _divided(task: int) -> float:
+    return 1 / task

@@ -47,6 +47,6 @@ def test_the_main_job_runs_from_it(unpacked: Path, tmp_path: Path) -> None:
         "generate(here / 'export', patients=2, formats=('fhir',))\n"
         "keys.generate(here / 'key')\n"
         "report = md.run('fhir.toml', 'export/fhir', 'store', key_file='key', workers=1)\n"
-        "print(report.subjects, md.connect('store').sql('select count(*) from subjects').fetchall())\n"
+        "print(report.subjects, md.connect('store').sql('select count(*) from subject').fetchall())\n"
     )
     assert python(unpacked, code, tmp_path).split()[0] == "2"

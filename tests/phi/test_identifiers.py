@@ -157,3 +157,63 @@ def test_a_clinician_is_known_by_the_whole_name() -> None:
         {"resourceType": "Practitioner", "id": "1", "name": [{"family": "Zed", "given": ["Ann", "B"]}]}
     )
     assert record.identifiers == (Identifier("STAFF", "full", "Ann B Zed"),)
+
+
+# ── contained resources ───────────────────────────────────────────────────────────────────────────
+
+
+def name(given: str, family: str) -> dict[str, Any]:
+    return {"name": [{"given": [given], "family": family}]}
+
+
+CONTAINED = [
+    {"resourceType": "Practitioner", "id": "d", **name("Maria", "Okafor"), "telecom": [{"value": "507-555-0143"}]},
+    {"resourceType": "Organization", "id": "o", "name": "Quimble Valley Clinic"},
+    {"resourceType": "RelatedPerson", "id": "r", **name("Tunde", "Adeyemi"), "birthDate": "1990-01-02"},
+    {"resourceType": "Patient", "id": "m", **name("Ngozi", "Adeyemi"), "birthDate": "1960-05-06"},
+    {"resourceType": "Coverage", "id": "c", "subscriberId": "XQ-9912345"},
+    {"resourceType": "Observation", "id": "x"},
+]
+
+
+def test_who_is_contained_is_known_to_the_patient_and_clinicians_to_the_site() -> None:
+    resource = {"resourceType": "Condition", "id": "c1", "subject": {"reference": "Patient/p1"}, "contained": CONTAINED}
+    found = from_fhir(resource)
+    site = {one.identifiers[0] for one in found if one.kind == "directory"}
+    assert site == {
+        ("STAFF", "full", "Maria Okafor"),
+        ("PHONE", "value", "507-555-0143"),
+        ("HOSPITAL", "value", "Quimble Valley Clinic"),
+    }
+    attached = [one for one in found if one.kind == "attached"]
+    assert {one.ref for one in attached} == {"Patient/p1"}
+    said = {identifier for one in attached for identifier in one.identifiers}
+    assert {
+        ("RELATIVE", "family", "Adeyemi"),
+        ("PATIENT", "given", "Ngozi"),
+        ("HEALTHPLAN", "value", "XQ-9912345"),
+    } <= said
+    assert not [one for one in said if one.category == "DATE"], "days of somebody else's life are everybody's days"
+
+
+def test_who_is_contained_in_what_is_about_nobody_is_known_to_the_site() -> None:
+    found = from_fhir({"resourceType": "Basic", "id": "b", "contained": [CONTAINED[2], CONTAINED[4]]})
+    assert [(one.kind, one.identifiers) for one in found] == [("directory", (("STAFF", "full", "Tunde Adeyemi"),))]
+
+
+def test_the_same_entry_is_one_entry() -> None:
+    refs = [
+        one.ref
+        for n in range(3)
+        for one in from_fhir({"resourceType": "Basic", "id": f"b{n}", "contained": CONTAINED[:1]})
+    ]
+    assert len(refs) == 6
+    assert len(set(refs)) == 2
+
+
+@pytest.mark.parametrize(
+    "contained", ["x", 5, [5], [{}], [{"resourceType": 5}], {"resourceType": "Patient"}, [[CONTAINED[0]]], [None]]
+)
+def test_any_shape_of_contained_is_read(contained: Any) -> None:
+    found = from_fhir({"resourceType": "Patient", "id": "p", "contained": contained})
+    assert found[0].kind == "patient"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import spacy
@@ -10,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mayo_data.phi.known import Known
-from mayo_data.phi.model import ModelRecognizer, load
+from mayo_data.phi.model import ModelRecognizer
+from mayo_data.phi.models import load
 from mayo_data.phi.presidio import ModelEntityRecognizer
 from mayo_data.phi.spans import families
 from mayo_data.phi.tagger import PhiTokenizer
+from mayo_data.phi.transformer import Transformer
 
 NOBODY = Known((), 0, 0)
 TOKENIZER = PhiTokenizer(spacy.blank("en").vocab)
@@ -135,3 +138,13 @@ def test_the_number_of_threads_changes_no_number() -> None:
         alone = ModelRecognizer().readings([text])[0]
     with threadpool_limits(2):
         assert ModelRecognizer().readings([text])[0] == alone
+
+
+def test_models_go_by_name(tmp_path: Path) -> None:
+    default, fast = load("default"), load("fast")
+    assert isinstance(default, Transformer)
+    assert type(fast) is ModelRecognizer
+    assert fast.name in default.name  # the network works beside the transformer
+    text = "Seen by Dr. Ilse Brandt of Orthopaedics."
+    for model in (default, fast):
+        assert [text[span.start : span.end] for span in model.spans(text, NOBODY)] == ["Ilse Brandt"]

@@ -125,6 +125,6 @@ def test_kept(text: str) -> None:
 )
 def test_hostile_text_takes_linear_time(unit: str) -> None:
     text = unit * (200_000 // len(unit))
-    started = time.perf_counter()
+    started = time.process_time()  # a busy machine does not count
     merge(find(text, fold(text), KEPT), text)
-    assert time.perf_counter() - started < 6
+    assert time.process_time() - started < 6

@@ -7,10 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mayo_data import assets
 from mayo_data.keys import Secret
 from mayo_data.phi import dates
 from mayo_data.phi.known import Known
 from mayo_data.phi.surrogate import Surrogates, moved
+from mayo_data.phi.text import Gazetteer, TextScrubber, TextSettings
+from mayo_data.phi.words import fold
 from mayo_data.types import Identifier
 
 SECRET = Secret(bytes(range(32)))
@@ -142,3 +145,35 @@ def test_what_a_worker_met_before_changes_nothing(name: str) -> None:
     for order in (("F", "M", None), ("M", None, "F"), (None, "F", "M")):
         met = Surrogates(Secret(bytes(32)), {}.get)
         assert {sex: met.make("STAFF", "name", name, known, sex) for sex in order} == wanted
+
+
+@pytest.mark.parametrize(
+    ("category", "text", "sex"),
+    [
+        ("PATIENT", "Katarzyna", "F"),
+        ("STAFF", "Oluwaseun", None),
+        ("RELATIVE", "Zorblat", None),
+        ("PERSON", "ANGELINA", "F"),
+    ],
+)
+def test_a_given_name_alone_gets_a_given_name(category: str, text: str, sex: str | None) -> None:
+    made = fold(S.make(category, "name", text, Known((), 3, 4)))
+    given_names = {fold(name): kind for kind in "FM" for name in listed(f"given_{'female' if kind == 'F' else 'male'}")}
+    assert made in given_names
+    assert sex in (None, given_names[made])
+
+
+def listed(key: str) -> list[str]:
+    names: str = assets.toml("schemas", "phi", "surrogates", "names.toml")[key]
+    return names.split()
+
+
+def test_a_word_alone_is_what_the_document_shows_it_to_be() -> None:
+    scrubber = TextScrubber(TextSettings(), SECRET, Gazetteer([]))
+    known = Known((), 3, 4)
+    text = "Seen by Lee Gregory, MD.\n\nDr. Gregory agrees.\n\nThanks,\nGregory"
+    out, decisions = scrubber.scrub(text, known)
+    assert len(decisions) == 3
+    full = out[len("Seen by ") :].split(",")[0]
+    assert full.split()[-1] not in {fold(name) for name in listed("given_female") + listed("given_male")}
+    assert out.count(full.split()[-1]) == 3

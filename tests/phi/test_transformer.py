@@ -24,10 +24,12 @@ from mayo_data.phi.transformer import (
     GRAPH,
     LOOKS,
     SHAPES,
+    SHARE,
     VOCABULARY,
     WIDEST,
     Reader,
     Transformer,
+    _around,
     windows,
 )
 
@@ -54,35 +56,27 @@ def test_a_missing_model_is_said_without_its_path(tmp_path: Path) -> None:
     assert "Jane" not in str(error.value)
 
 
-@pytest.mark.parametrize("package", ["tokenizers", "onnxruntime"])
-def test_a_missing_extra_is_said(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (GRAPH, VOCABULARY):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / ABOUT).write_text(json.dumps({"labels": LABELS, "digest": "0" * 64}))
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ConfigError, match=package) as error:
-        Reader(tmp_path / VOCABULARY) if package == "tokenizers" else Transformer(tmp_path)
-    assert "mayo-data[transformer]" in error.value.hint
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ConfigError, match="onnxruntime"):
+        Transformer(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An encoder of two layers with random weights, in the form that the real one has."""
-    tokenizers = pytest.importorskip("tokenizers", reason="the extra `transformer` is not installed")
     folder = tmp_path_factory.mktemp("encoder")
-    letters = [chr(code) for code in range(33, 127)]
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *("##" + letter for letter in letters)]
-    vocabulary += ["seen", "by", "dr", "pt", "well"]
-    made = tokenizers.Tokenizer(
-        tokenizers.models.WordPiece({word: at for at, word in enumerate(vocabulary)}, unk_token="[UNK]")
-    )
-    made.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
-    made.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
-    made.save(str(folder / VOCABULARY))
+    letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *("##" + letter for letter in letters)]
+    pieces += ["seen", "by", "dr", "pt", "well"]
+    (folder / "vocab.txt").write_text("\n".join(pieces) + "\n")
     width, wide = 24, 48
     rng = np.random.default_rng(3)
     weights = {
-        "embeddings.word_embeddings.weight": (len(vocabulary), width),
+        "embeddings.word_embeddings.weight": (len(pieces), width),
         "embeddings.position_embeddings.weight": (64, width),
         "embeddings.token_type_embeddings.weight": (2, width),
         "embeddings.LayerNorm": (width,),
@@ -115,7 +109,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_pieces_know_case_gaps_and_patterns(encoder: Path) -> None:
-    reader = Reader(encoder / VOCABULARY)
+    reader = Reader(encoder / "vocab.txt")
     pieces = reader.read(NOTE)
     words = pieces.words
     assert words[:5] == ["Seen", "by", "Dr", ".", "Roe"]
@@ -134,7 +128,7 @@ def test_pieces_know_case_gaps_and_patterns(encoder: Path) -> None:
 
 @given(st.text(max_size=80))
 def test_any_text_can_be_cut(encoder: Path, text: str) -> None:
-    pieces = Reader(encoder / VOCABULARY).read(text)
+    pieces = Reader(encoder / "vocab.txt").read(text)
     assert len(pieces.ids) == len(pieces.looks) == len(pieces.shapes) == pieces.firsts[-1]
     assert all(a < b for a, b in zip(pieces.firsts, pieces.firsts[1:], strict=False))
     assert all(0 <= look < LOOKS for look in pieces.looks)
@@ -143,13 +137,13 @@ def test_any_text_can_be_cut(encoder: Path, text: str) -> None:
 
 
 def test_half_a_surrogate_pair_is_read(encoder: Path) -> None:
-    assert len(Reader(encoder / VOCABULARY).read("a\ud83d b").ids) >= 2
+    assert len(Reader(encoder / "vocab.txt").read("a\ud83d b").ids) >= 2
 
 
 def test_rows_of_a_batch_are_padded_and_masked(encoder: Path) -> None:
     from mayo_data.phi.training import transformer as training
 
-    reader = Reader(encoder / VOCABULARY)
+    reader = Reader(encoder / "vocab.txt")
     group = list(training.examples([("seen", []), ("seen by dr", [])], reader, training.Settings()))
     ids, looks, shapes, mask = training.pack(group, reader)
     assert mask.tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
@@ -161,7 +155,7 @@ def test_rows_of_a_batch_are_padded_and_masked(encoder: Path) -> None:
 def test_the_first_piece_of_a_token_teaches(encoder: Path) -> None:
     from mayo_data.phi.training import transformer as training
 
-    reader = Reader(encoder / VOCABULARY)
+    reader = Reader(encoder / "vocab.txt")
     text = "seen by Dr. Roe well"
     (example,) = training.examples([(text, [(12, 15, "STAFF")])], reader, training.Settings())
     (row,) = training.targets([example], 2 + example.pieces.firsts[-1])
@@ -243,7 +237,36 @@ def test_the_mean_of_two_models(trained: Path) -> None:
     text = "seen by Dr. Roe well, then on Tuesday by Ms. Hunt"
     (alone,), (network,) = Transformer(trained).readings([text]), own.readings([text])
     (mean,) = Transformer(trained, network="default").readings([text])
-    assert np.allclose(mean.chances, (np.array(alone.chances) + np.array(network.chances)) / 2, atol=1e-6)
+    mixed = SHARE * np.array(alone.chances) + (1 - SHARE) * np.array(network.chances)
+    assert np.allclose(mean.chances, mixed, atol=1e-6)
+
+
+def test_the_transformer_reads_where_the_network_is_in_doubt(trained: Path) -> None:
+    text = "seen by Dr. Roe well\n" + "The heart is regular and the lungs are clear to auscultation today.\n" * 20
+    (network,) = ModelRecognizer().readings([text])
+    everywhere, doubt, nowhere = (
+        Transformer(trained, network="default", gate=gate).readings([text])[0]
+        for gate in ((0.0, 1.0), (0.5, 1.0), (2.0, 2.0))
+    )
+    assert np.allclose(nowhere.chances, network.chances, atol=1e-6)
+    assert np.allclose(doubt.chances[:6], everywhere.chances[:6], atol=0.2)
+    far = slice(len(network.chances) - 100, None)
+    assert np.allclose(doubt.chances[far], network.chances[far], atol=1e-6)
+    assert not np.allclose(everywhere.chances[far], network.chances[far], atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [0, 1, 30, 200])
+def test_parts_around_what_is_in_doubt(size: int) -> None:
+    dice = np.random.default_rng(size)
+    found = dice.random(size) < 0.03
+    parts = _around(found)
+    inside = np.zeros(size, bool)
+    for part in parts:
+        assert 0 <= part.start < part.stop <= size
+        assert not inside[part].any()
+        inside[part] = True
+    assert inside[found].all()
+    assert not parts or found.any()
 
 
 def test_a_network_with_other_labels_is_refused() -> None:

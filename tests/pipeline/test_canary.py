@@ -18,7 +18,7 @@ CRASHES = {
     "survey": "import mayo_data.pipeline.tasks as t\ndef bad(r): raise ValueError(repr(r))\nt.identifiers.from_fhir = bad",
     "validate": f"from mayo_data.conformance.validate import Validate\ndef bad(self, batches): raise KeyError({BODIES})\nValidate.__call__ = bad",
     "scrub": f"from mayo_data.phi.structured import Scrub\ndef bad(self, batches): raise KeyError({BODIES})\nScrub.__call__ = bad",
-    "text": "from mayo_data.phi.text import TextScrubber\ndef bad(self, text, known, **how): raise RuntimeError(text)\nTextScrubber.scrub = bad",
+    "text": "from mayo_data.phi.text import TextScrubber\ndef bad(self, text, known, **how): raise RuntimeError(text)\nTextScrubber.rewritten = bad",
     "normalize": "import mayo_data.events.normalize as n\ndef bad(*a): raise RuntimeError(str(a))\nn._events = bad",
     "build": "import mayo_data.pipeline.tasks as t\ndef bad(s): raise RuntimeError(str(s.to_pylist()))\nt.build = bad",
     "audit": "import mayo_data.pipeline.tasks as t\nclass Bad:\n def __init__(s, found): raise RuntimeError(str(found))\nt.Audit = Bad",
@@ -154,7 +154,7 @@ def test_a_worker_that_breaks_tells_nothing(small: tuple[Canary, Path], tmp_path
         "  if name == 'mayo_data.events.walk' and 'spawn_main' in ' '.join(sys.orig_argv):\n"
         "   import mayo_data.phi.text as t\n"
         "   def bad(self, text, known, **how): raise RuntimeError(text)\n"
-        "   t.TextScrubber.scrub = bad\n"
+        "   t.TextScrubber.rewritten = bad\n"
         "sys.meta_path.insert(0, Late())\n"
     )
     done = cli(
@@ -175,7 +175,7 @@ FAILURES: dict[str, Case] = {
         5,
         {},
         (),
-        "from mayo_data.phi.text import TextScrubber\nTextScrubber.scrub = lambda self, text, known, **how: (text, [])",
+        "from mayo_data.phi.text import Scrubbed, TextScrubber\nTextScrubber.rewritten = lambda self, text, known, **how: Scrubbed(text, [], [])",
     ),
 }
 

@@ -541,7 +541,7 @@ EXIT: list[tuple[int, dict[str, Any], tuple[str, ...], str, str]] = [
         5,
         {},
         (),
-        "from mayo_data.phi.text import TextScrubber\nTextScrubber.scrub = lambda self, text, known, **how: (text, [])",
+        "from mayo_data.phi.text import Scrubbed, TextScrubber\nTextScrubber.rewritten = lambda self, text, known, **how: Scrubbed(text, [], [])",
         "LeakError",
     ),
 ]

@@ -22,10 +22,10 @@ import pytest
 import mayo_data as md
 from mayo_data import config as configs
 from mayo_data.config import PipelineConfig
-from mayo_data.errors import ConfigError, GateError, SourceError
+from mayo_data.errors import ConfigError, GateError, LeakError, SourceError
 from mayo_data.keys import Secret
 from mayo_data.omop.model import tables
-from mayo_data.pipeline import RunReport, run
+from mayo_data.pipeline import RunReport, omop_tasks, run
 from mayo_data.store import validate
 
 KEY = Secret(bytes(range(32)))
@@ -315,6 +315,116 @@ def test_two_exports_of_one_kind_are_refused(tmp_path: Path) -> None:
         go((folder, folder), tmp_path)
 
 
+def test_a_person_with_no_events_of_care_has_the_events_of_a_person(tmp_path: Path) -> None:
+    rows = {name: lines for name, lines in small().items() if name in ("person", "concept")}
+    report = go(write(tmp_path / "in", rows), tmp_path)
+    assert ends(report) == {}
+    assert {code.partition("//")[0] for code in codes(tmp_path)} == {"MEDS_BIRTH", "SEX", "RACE", "ETHNICITY"}
+    assert report.subjects == 2
+
+
+@pytest.mark.parametrize("table", ["concept", "visit_occurrence", "measurement", "condition_occurrence"])
+def test_a_table_that_is_not_there_takes_only_its_own_rows_away(table: str, tmp_path: Path) -> None:
+    report = go(write(tmp_path / "in", {name: lines for name, lines in small().items() if name != table}), tmp_path)
+    assert ends(report) == {}
+    assert all(step.balanced for step in report.steps)
+    lost = {"concept": 0, "visit_occurrence": 1, "measurement": 1, "condition_occurrence": 2}[table]
+    assert report.events == 12 - lost
+    if table == "concept":  # the fact stays, under the number of its concept
+        assert codes(tmp_path)["OBSERVATION//OMOP//3000963"] == 1
+
+
+def test_a_column_that_is_not_there_is_read_as_empty(tmp_path: Path) -> None:
+    rows = small()
+    for line in rows["measurement"]:
+        del line["value_as_number"], line["unit_source_value"]
+    report = go(write(tmp_path / "in", rows), tmp_path)
+    assert ends(report) == {}
+    (measured,) = (row for row in events(tmp_path) if row["code"] == "OBSERVATION//LOINC//718-7")
+    assert (measured["numeric_value"], measured["unit"]) == (None, None)
+
+
+def test_every_fault_at_once_is_counted_and_nothing_else_is_lost(tmp_path: Path) -> None:
+    rows = small()
+    good = rows["condition_occurrence"][0]
+    rows["condition_occurrence"] += [
+        good | {"condition_occurrence_id": "20", "condition_start_date": "soon"},
+        good | {"condition_occurrence_id": "21", "person_id": ""},
+        good | {"condition_occurrence_id": "22", "person_id": "99"},
+        good | {"condition_occurrence_id": ""},
+        good,
+        good | {"condition_start_date": "2021-01-01"},
+        good | {"condition_occurrence_id": "23", "condition_source_value": "LOCAL-OTHER"},
+    ]
+    report = go(write(tmp_path / "in", rows), tmp_path)
+    assert ends(report) == {
+        "wrong_type": 1, "missing_subject": 1, "unknown_subject": 1, "missing_id": 1, "duplicate_row": 1,
+    }  # fmt: skip
+    assert all(step.balanced for step in report.steps)
+    assert report.notes["keys/shared"] == 1
+    conditions = Counter({code: n for code, n in codes(tmp_path).items() if code.startswith("CONDITION")})
+    assert conditions == {
+        "CONDITION//OMOP_SOURCE//condition_occurrence//LOCAL-ASTHMA": 2, "CONDITION//OMOP//201826": 1,
+        "CONDITION//OMOP_SOURCE//condition_occurrence//LOCAL-OTHER": 1,
+    }  # fmt: skip
+    lines = [
+        json.loads(line)
+        for path in (tmp_path / "store.phi" / "quarantine" / report.run_id).glob("*.ndjson")
+        for line in path.read_text().splitlines()
+    ]
+    assert {(line["line"], line["reason"]) for line in lines} >= {
+        (3, "wrong_type"), (4, "missing_subject"), (5, "unknown_subject"), (6, "missing_id"),
+    }  # fmt: skip
+
+
+# ── the clock ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def zoned(zone: str) -> PipelineConfig:
+    config = omop()
+    return msgspec.structs.replace(config, source=msgspec.structs.replace(config.source, time_zone=zone))
+
+
+def test_a_clock_in_a_zone_gives_moments_in_utc_and_leaves_days_alone(tmp_path: Path) -> None:
+    rows = small()
+    rows["measurement"].append(
+        rows["measurement"][0] | {"measurement_id": "2", "measurement_datetime": "2020-07-05 23:30:00"}
+    )
+    go(write(tmp_path / "in", rows), tmp_path / "utc")
+    go(write(tmp_path / "in", rows), tmp_path / "zone", zoned("America/Chicago"))
+    plain = {(row["code"], row["source_row"]): row for row in events(tmp_path / "utc")}
+    moved = {(row["code"], row["source_row"]): row for row in events(tmp_path / "zone")}
+    winter, summer = (("OBSERVATION//LOINC//718-7", row) for row in (1, 2))
+    for key, minutes in ((winter, -360), (summer, -300)):
+        apart = (moved[key]["time"] - plain[key]["time"]).total_seconds() / 60
+        assert (apart, moved[key]["utc_offset"], plain[key]["utc_offset"]) == (-minutes, minutes, None)
+        assert moved[key]["available_time"] == moved[key]["time"]
+    days = [key for key, row in plain.items() if row["time_precision"] == "day"]
+    assert {"CONDITION", "ENCOUNTER", "MEDS_BIRTH"} <= {code.partition("//")[0] for code, _ in days}
+    for key in days:
+        assert (moved[key]["time"], moved[key]["end_time"], moved[key]["utc_offset"]) == (
+            plain[key]["time"], plain[key]["end_time"], None,
+        )  # fmt: skip
+
+
+def test_an_end_keeps_its_own_offset_over_a_change_of_the_clocks(tmp_path: Path) -> None:
+    rows = small()
+    rows["visit_occurrence"][0] |= {
+        "visit_start_datetime": "2020-03-07 10:00:00", "visit_end_datetime": "2020-03-08 10:00:00",
+        "visit_start_date": "2020-03-07", "visit_end_date": "2020-03-08",
+    }  # fmt: skip
+    go(write(tmp_path / "in", rows), tmp_path, zoned("America/Chicago"))
+    (visit,) = (row for row in events(tmp_path) if row["code"].startswith("ENCOUNTER"))
+    assert (visit["end_time"] - visit["time"]).total_seconds() == 23 * 3600
+
+
+def test_a_zone_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    path.write_text('name = "site"\n[source]\nformat = "omop"\ntime_zone = "Middle/Earth"\n')
+    with pytest.raises(ConfigError, match=r"source\.time_zone"):
+        configs.load(path)
+
+
 # ── the scrub ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -352,6 +462,34 @@ def test_no_identifier_of_the_tables_is_in_the_store(tmp_path: Path) -> None:
     ))  # fmt: skip
     assert {decision["path"] for decision in traced["decisions"]} >= {"note.note_text"}
     assert traced["resource"]["resource_type"] == "note"
+
+
+def noted(rows: Rows) -> Rows:
+    rows["note"] = [{"note_id": "1", "person_id": "1", "note_date": "2020-01-05", "note_type_concept_id": "1", "note_class_concept_id": "0",
+                     "note_text": "Patient: Ottoline Quimbleford. MRN 88412077. Doing well."}]  # fmt: skip
+    return rows
+
+
+@pytest.mark.parametrize("model", ["fast", "none"])
+def test_the_audit_says_whose_name_it_does_not_know(model: str, tmp_path: Path) -> None:
+    report = go(write(tmp_path / "in", noted(small())), tmp_path, omop(model=model))
+    (said,) = (verdict for verdict in report.verdicts if verdict.check == "names_known")
+    assert (said.passed, said.action) == (False, "warn")
+    assert said.observed.startswith("1 people with notes")
+    assert ("the model is off" in said.observed) == (model == "none")
+    assert "Quimbleford" not in json.dumps(events(tmp_path), default=str)
+
+
+def test_what_the_scrub_leaves_the_audit_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(omop_tasks, "clean_texts", lambda db, judged, labels: ([], False))
+    with pytest.raises(LeakError, match=r"event \d+\.1\.0 \(text_value, MRN\)"):
+        go(write(tmp_path / "in", noted(small())), tmp_path, omop(model="none"))
+    assert not list((tmp_path / "store").glob("snapshots/*"))
+
+
+def test_without_a_note_there_is_nothing_to_say_of_names(tmp_path: Path) -> None:
+    report = go(write(tmp_path / "in", small()), tmp_path)
+    assert "names_known" not in {verdict.check for verdict in report.verdicts}
 
 
 def test_running_again_does_nothing_and_the_ledger_balances_for_every_table(tmp_path: Path) -> None:
@@ -421,16 +559,18 @@ def both(synthetic_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def test_the_same_people_lie_on_one_timeline_with_one_offset(both: Path, synthetic_export: Path) -> None:
     people = pq.read_table(synthetic_export / "omop_parquet" / "person.parquet").num_rows
     with md.connect(both / "store") as db:
-        sources = "SELECT subject_id, count(DISTINCT source) AS n FROM facts GROUP BY subject_id"
+        sources = "SELECT subject_id, count(DISTINCT source) AS n FROM fact GROUP BY subject_id"
         assert db.sql(f"SELECT count(*), min(n) FROM ({sources})").fetchall() == [(people, 2)]
-        apart = "SELECT subject_id FROM events WHERE code = 'MEDS_BIRTH' GROUP BY subject_id HAVING count(DISTINCT time) > 1"
+        apart = (
+            "SELECT subject_id FROM event WHERE code = 'MEDS_BIRTH' GROUP BY subject_id HAVING count(DISTINCT time) > 1"
+        )
         assert db.sql(apart).fetchall() == []
 
 
 def test_equal_facts_meet_event_by_event(both: Path) -> None:
     with md.connect(both / "store") as db:
         rows = db.sql(
-            "SELECT split_part(code, '//', 1), split_part(code, '//', 2), same_as <> event_id FROM facts WHERE source = 'omop'"
+            "SELECT split_part(code, '//', 1), split_part(code, '//', 2), same_as <> event_id FROM fact WHERE source = 'omop'"
         ).fetchall()
     alone = Counter(
         (kind, vocabulary) for kind, vocabulary, met in rows
@@ -459,16 +599,16 @@ def test_equal_facts_meet_event_by_event(both: Path) -> None:
 
 def test_a_fact_that_both_state_is_shown_once_and_traced_to_both(both: Path) -> None:
     with md.connect(both / "store") as db:
-        total = db.sql("SELECT count(*) FROM facts").fetchall()[0][0]
-        once = db.sql("SELECT count(*) FROM facts WHERE stated_first").fetchall()[0][0]
+        total = db.sql("SELECT count(*) FROM fact").fetchall()[0][0]
+        once = db.sql("SELECT count(*) FROM fact WHERE stated_first").fetchall()[0][0]
         pairs = db.sql(
-            "SELECT same_as, count(*), count(DISTINCT source) FROM facts GROUP BY same_as HAVING count(*) > 1"
+            "SELECT same_as, count(*), count(DISTINCT source) FROM fact GROUP BY same_as HAVING count(*) > 1"
         ).fetchall()
         assert total - once == len(pairs)
         assert {(count, sources) for _, count, sources in pairs} == {(2, 2)}
         name = pairs[0][0]
         events = [
-            row[0] for row in db.sql(f"SELECT event_id FROM facts WHERE same_as = '{name}' ORDER BY source").fetchall()
+            row[0] for row in db.sql(f"SELECT event_id FROM fact WHERE same_as = '{name}' ORDER BY source").fetchall()
         ]
     formats = [md.trace(both / "store", event)["source"]["format"] for event in events]
     assert formats == ["ndjson", "omop.parquet"]
@@ -499,7 +639,7 @@ def test_the_public_sample_of_ohdsi_is_read_whole(shared: Path, tmp_path: Path) 
     assert (report.subjects, report.steps[0].rows_in) == (2694, 343_279)
     with md.connect(tmp_path / "store") as db:
         assert db.sql(
-            "SELECT count(sex), count(race), count(ethnicity), count(birth_time) FROM subjects"
+            "SELECT count(sex), count(race), count(ethnicity), count(birth_time) FROM subject"
         ).fetchall() == [(2694,) * 4]
     assert [found for found in validate.validate(report.snapshot) if found.severity == "error"] == []
 

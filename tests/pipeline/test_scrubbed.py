@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -10,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -90,10 +93,10 @@ def test_pseudonyms_are_those_of_the_store(synthetic_store: Path, out: Path) -> 
     import mayo_data as md
 
     with md.connect(synthetic_store) as db:
-        subjects = {str(row[0]) for row in db.sql("select subject_id from subjects").fetchall()}
+        subjects = {str(row[0]) for row in db.sql("select subject_id from subject").fetchall()}
         keyed = {
             f"{row[0]:016x}"
-            for row in db.sql("select resource_key from resources where resource_type = 'Encounter'").fetchall()
+            for row in db.sql("select resource_key from resource where resource_type = 'Encounter'").fetchall()
         }
     patients = {one["id"] for _, one in resources(out) if one["resourceType"] == "Patient"}
     encounters = {one["id"] for _, one in resources(out) if one["resourceType"] == "Encounter"}
@@ -257,8 +260,6 @@ def test_an_output_that_is_there_is_not_touched(tmp_path: Path) -> None:
 
 
 def test_a_binary_is_scrubbed_as_text_of_its_patient(tmp_path: Path) -> None:
-    import base64
-
     def data(text: bytes) -> str:
         return base64.b64encode(text).decode()
 
@@ -279,3 +280,112 @@ def test_a_binary_is_scrubbed_as_text_of_its_patient(tmp_path: Path) -> None:
         for part in one["content"]
     ]
     assert urls == [f"Binary/{text['id']}", f"Binary/{pdf['id']}"]
+
+
+def test_who_is_only_contained_is_known(tmp_path: Path) -> None:
+    contained = [
+        {"resourceType": "Practitioner", "id": "d", "name": [{"given": ["Berenike"], "family": "Vantongeren"}]},
+        {
+            "resourceType": "RelatedPerson",
+            "id": "r",
+            "patient": {"reference": "Patient/p1"},
+            "name": [{"given": ["Ptolemy"], "family": "Xanthopolous"}],
+        },
+        {"resourceType": "Organization", "id": "o", "name": "Zyzzyva Valley Clinic"},
+    ]
+    text = "Ptolemy came along; reviewed with Berenike Vantongeren at Zyzzyva Valley Clinic. Xanthopolous agrees. Foley placed."
+    condition = {
+        "resourceType": "Condition", "id": "c", "subject": {"reference": "Patient/p1"}, "note": [{"text": text}],
+    }  # fmt: skip
+    holder = {**condition, "id": "h", "contained": contained, "asserter": {"reference": "#d"}}
+    out = go(tmp_path, PATIENT, condition, holder)
+    found = [one for _, one in resources(out) if one["resourceType"] == "Condition"]
+    said = json.dumps(found)
+    for word in ("Ptolemy", "Xanthopolous", "Berenike", "Vantongeren", "Zyzzyva"):
+        assert word not in said
+    assert "Foley placed" in said
+    inner = {one["resourceType"]: one for one in found[1]["contained"]}
+    assert found[1]["asserter"]["reference"] == "#" + inner["Practitioner"]["id"]
+
+
+def content(kind: str, text: str | bytes) -> Json:
+    raw = text.encode() if isinstance(text, str) else text
+    digest = base64.b64encode(hashlib.sha1(raw, usedforsecurity=False).digest()).decode()
+    data = base64.b64encode(raw).decode()
+    return {"attachment": {"contentType": kind, "data": data, "size": len(raw), "hash": digest}}
+
+
+PAGE = """<html><head><title>Visit of Quimbleford</title><style>p {}</style><script>var n = "Quimbleford"</script></head>
+<body class="Quimbleford"><!-- Quimbleford --><h1>Visit</h1><p onclick="f('Quimbleford')">Seen: <b>Otto</b>line Quimbleford.</p>
+<table><tr><td colspan="2">BP</td><td>128/76</td></tr></table><a href="mailto:q@example.org">mail</a><img src="q.png"></body></html>"""
+
+
+def test_html_comes_back_as_html_and_rtf_as_text(tmp_path: Path) -> None:
+    kinds = [("text/html; charset=utf-8", PAGE), ("application/xhtml+xml", PAGE), ("text/rtf", r"{\rtf1{\info Quimbleford}BP \b 128/76\b0\par Quimbleford}"),
+             ("text/plain", "BP 128/76, Quimbleford"), ("application/pdf", b"%PDF Quimbleford"), ("image/png", b"Quimbleford")]  # fmt: skip
+    document = {"resourceType": "DocumentReference", "id": "d", "status": "current", "subject": {"reference": "Patient/p1"},
+                "content": [content(*one) for one in kinds]}  # fmt: skip
+    out = go(tmp_path, PATIENT, document)
+    [found] = [one for _, one in resources(out) if one["resourceType"] == "DocumentReference"]
+    made = [part["attachment"] for part in found["content"] if "contentType" in part["attachment"]]
+    assert [one["contentType"].partition(";")[0] for one in made] == [
+        "text/html",
+        "application/xhtml+xml",
+        "text/plain",
+        "text/plain",
+    ]
+    for one in made:
+        raw = base64.b64decode(one["data"])
+        assert one["size"] == len(raw)
+        assert one["hash"] == base64.b64encode(hashlib.sha1(raw, usedforsecurity=False).digest()).decode()
+        assert b"Quimbleford" not in raw
+        assert b"Ottoline" not in raw
+        assert b"128/76" in raw
+    html, xhtml = (base64.b64decode(one["data"]).decode() for one in made[:2])
+    assert html.startswith("<!DOCTYPE html>")
+    for text in (html.removeprefix("<!DOCTYPE html>\n"), xhtml):
+        tree = ET.fromstring(text)
+        assert {node.tag.rpartition("}")[2] for node in tree.iter()} == {
+            "html",
+            "body",
+            "h1",
+            "p",
+            "b",
+            "table",
+            "tr",
+            "td",
+        }
+        assert [node.attrib for node in tree.iter() if node.attrib] == [{"colspan": "2"}]
+    loss = json.loads((out / "loss.json").read_bytes())
+    assert loss["notes"]["attachments/dropped"] == 2
+    assert b"Quimbleford" not in b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
+
+
+def test_a_narrative_keeps_its_form(tmp_path: Path) -> None:
+    div = (
+        '<div xmlns="http://www.w3.org/1999/xhtml" id="q"><p class="x"><b>Ottoline</b> Quimbleford &lt; 3 &amp; well</p>'
+        '<table><tr><td>BP</td><td>128/76</td></tr></table><a href="#x">see</a></div>'
+    )
+    observation = {"resourceType": "Observation", "id": "o", "status": "final", "code": {"text": "x"},
+                   "subject": {"reference": "Patient/p1"}, "text": {"status": "generated", "div": div}}  # fmt: skip
+    nobody = {"resourceType": "Basic", "id": "b", "code": {"text": "x"}, "text": {"status": "generated", "div": div}}
+    found = {one["resourceType"]: one for _, one in resources(go(tmp_path, PATIENT, observation, nobody))}
+    assert "text" not in found["Basic"]
+    made = found["Observation"]["text"]["div"]
+    tree = ET.fromstring(made)
+    assert tree.tag == "{http://www.w3.org/1999/xhtml}div"
+    assert [node.tag.rpartition("}")[2] for node in tree.iter()] == ["div", "p", "b", "table", "tr", "td", "td"]
+    words = " ".join("".join(tree.itertext()).split())
+    assert re.fullmatch(r"\S+ \S+ < 3 & well BP128/76 see", words)
+    assert "Ottoline" not in words
+    assert "Quimbleford" not in words
+
+
+def test_the_audit_reads_across_tags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mayo_data.phi.text import Scrubbed, TextScrubber
+
+    monkeypatch.setattr(TextScrubber, "rewritten", lambda self, text, known, **how: Scrubbed(text, [], []))
+    document = {"resourceType": "DocumentReference", "id": "d", "status": "current", "subject": {"reference": "Patient/p1"},
+                "content": [content("text/html", "<p>Otto<b>line Quimble</b>ford</p>")]}  # fmt: skip
+    with pytest.raises(LeakError, match=r"attachment\.data, PATIENT"):
+        go(tmp_path, PATIENT, document)

@@ -113,10 +113,13 @@ def test_resource_type_may_come_last(tmp_path: Path) -> None:
     assert [one["id"] for one in named] == ["p1"]
 
 
-def test_a_contained_person_is_not_the_line(tmp_path: Path) -> None:
-    line = b'{"resourceType":"Observation","id":"o","contained":[{"resourceType":"Practitioner","id":"x"}]}'
+@pytest.mark.parametrize(
+    ("kind", "wanted"), [("Practitioner", ["o"]), ("Patient", ["o"]), ("Medication", []), ("Device", [])]
+)
+def test_a_line_that_contains_a_person_or_a_place_is_handed_in(tmp_path: Path, kind: str, wanted: list[str]) -> None:
+    line = b'{"resourceType":"Observation","id":"o","contained":[{"resourceType":"%s","id":"x"}]}' % kind.encode()
     _, named = survey(put(tmp_path, "a.ndjson", line))
-    assert named == []
+    assert [one["id"] for one in named] == wanted
 
 
 def test_what_breaks_is_a_row_and_what_stood_before_is_read(tmp_path: Path) -> None:

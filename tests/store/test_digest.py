@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mayo_data.errors import StoreError
-from mayo_data.store import digest
+from mayo_data.store import digest, scratch
 
 SCHEMA = pa.schema(
     [
@@ -134,3 +134,22 @@ def test_a_folder_may_have_a_name_that_looks_like_a_pattern(tmp_path: Path) -> N
     folder = tmp_path / "we[i]rd*"
     folder.mkdir()
     assert digest.logical_digest([written(folder, [{}])]) == digest.logical_digest([written(tmp_path, [{}])])
+
+
+def test_totals_of_parts_add_up(tmp_path: Path) -> None:
+    """What a delta does: rows of a table in memory are taken from the total of files, and others added."""
+    rows = [
+        {"subject_id": n, "time": None, "code": f"C{n}", "numeric_value": n / 3, "text_value": None} for n in range(9)
+    ]
+    kinds = pa.schema(
+        [("subject_id", pa.int64()), ("time", pa.timestamp("us")), ("code", pa.string()),
+         ("numeric_value", pa.float32()), ("text_value", pa.large_string())]
+    )  # fmt: skip
+    table = pa.Table.from_pylist(rows, schema=kinds)
+    pq.write_table(table.slice(0, 7), tmp_path / "old.parquet")
+    pq.write_table(pa.concat_tables([table.slice(2, 5), table.slice(7)]), tmp_path / "new.parquet")
+    with scratch.connection(tmp_path / "spill") as db:
+        old, new = (digest.totalled(db, [tmp_path / f"{name}.parquet"]) for name in ("old", "new"))
+    gone, come = digest.total_of(table.slice(0, 2)), digest.total_of(table.slice(7))
+    assert old.plus(-gone.rows, -gone.sum).plus(come.rows, come.sum) == new
+    assert new.digest == digest.logical_digest([tmp_path / "new.parquet"])

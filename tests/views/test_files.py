@@ -114,7 +114,7 @@ def test_the_sql_is_complete_and_runs_on_any_connection(export: Path, synthetic_
         assert db.sql(table.sql).aggregate("count(*)").fetchall() == [(4,)]
         joined = md.view(VALUE, export, db=db)
         found = joined.relation
-        assert db.sql("select count(*) from found, (select 1 from events limit 1)").fetchall() == [(4,)]
+        assert db.sql("select count(*) from found, (select 1 from event limit 1)").fetchall() == [(4,)]
         assert found.columns == list(joined.columns)
 
 

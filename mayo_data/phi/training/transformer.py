@@ -71,8 +71,8 @@ class Settings:
     """
 
     seed: int = 1
-    steps: int = 1500
-    minutes: float = 35.0
+    steps: int = 4500
+    minutes: float = 300.0
     window: int = 192
     edge: int = 16
     pieces: int = 3072
@@ -83,7 +83,7 @@ class Settings:
     layers: int = 6
     heads: int = 12
     threads: int = 1
-    threshold: float = 0.6
+    threshold: float = 0.3
 
 
 class Example(NamedTuple):
@@ -362,7 +362,7 @@ def export(model: Any, reader: Reader, encoder: Path, settings: Settings, folder
             ready, folder / GRAPH, op_types_to_quantize=["MatMul", "Gemm", "Gather"], per_channel=True,
             weight_type=QuantType.QInt8, extra_options={"MatMulConstBOnly": True},
         )  # fmt: skip
-    shutil.copyfile(encoder / "tokenizer.json", folder / VOCABULARY)
+    shutil.copyfile(encoder / "vocab.txt", folder / VOCABULARY)
     about = {
         "labels": list(LABELS),
         "window": settings.window,
@@ -392,7 +392,7 @@ def train(texts: Iterable[Text], encoder: Path, settings: Settings, folder: Path
     import torch
 
     torch.manual_seed(settings.seed)
-    reader = Reader(encoder / "tokenizer.json")
+    reader = Reader(encoder / "vocab.txt")
     model = tagger(tensors(encoder / "model.safetensors"), settings)
     learn(model, texts, reader, settings)
     export(model, reader, encoder, settings, folder)
@@ -418,7 +418,7 @@ def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(prog="python -m mayo_data.phi.training.transformer", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the model")
-    parser.add_argument("--encoder", type=Path, help="folder with model.safetensors and tokenizer.json")
+    parser.add_argument("--encoder", type=Path, help="folder with model.safetensors and vocab.txt")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--steps", type=int, default=Settings.steps, help="batches to learn from")
     parser.add_argument("--max-minutes", type=float, default=Settings.minutes, help="be done by then")

@@ -1,0 +1,281 @@
+"""The build of a shard, in the engine's processes: anew, merged with the snapshot before, or taken over as it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mayo_data import schema
+from mayo_data.engine.exchange import Parcel, gather
+from mayo_data.keys import Secret
+from mayo_data.phi.vault import Vault
+from mayo_data.pipeline.leaks import search
+from mayo_data.quality import gates
+from mayo_data.store import write
+from mayo_data.timeline import build as timelines
+from mayo_data.timeline.build import Shard
+from mayo_data.timeline.merge import Held, Merged, merge, spoken_of
+from mayo_data.timeline.same import same
+
+_FOLDERS = {
+    "events": "data", "resources": "lineage/resources", "decisions": "lineage/decisions",
+    "same_facts": "lineage/same_facts",
+}  # fmt: skip
+DIGESTED = ("events", "resources", "decisions")  # logical tables that lie in shards
+MEMORY = {"memory": "memory", "codes": "codes", "waiting": "staged"}  # what a shard leaves for the next delta: schemas
+
+
+@dataclass(frozen=True)
+class BaseShard:
+    """A shard of the snapshot that a delta is merged into.
+
+    Attributes:
+        snapshot: Folder of the snapshot.
+        files: Receipts of the shard's files.
+        memory: What it left in the PHI zone: `memory`, `codes` and perhaps `waiting`, to file.
+        deletions: What was deleted so far, whatever the shard.
+        replaced: Subjects of whom the delta brings all rows of an OMOP export, whatever the shard; or None.
+        tables: Source files of OMOP exports that were read before.
+    """
+
+    snapshot: Path
+    files: tuple[write.FileReceipt, ...]
+    memory: dict[str, Path]
+    deletions: Path
+    replaced: Path | None
+    tables: frozenset[int]
+
+
+@dataclass(frozen=True)
+class BuildTask:
+    """Build one shard."""
+
+    number: int
+    shards: int
+    exchange: tuple[tuple[Path, tuple[Parcel, ...]], ...]
+    draft: Path
+    folder: Path
+    vault: Path
+    vault_secret: Secret
+    secret: Secret
+    splits: tuple[tuple[str, float], ...]
+    deletions: tuple[Path, ...]
+    tables: frozenset[int]  # source files of an OMOP export, where there is a FHIR export beside it
+    kept: frozenset[str]  # PHI categories that the policy keeps, so that the leak audit does not mind them
+    searched: tuple[int, ...] = ()  # subjects whom the leak audit searches though the delta says nothing else of them
+    base: BaseShard | None = None
+
+
+class BuildReceipt(msgspec.Struct, frozen=True):
+    """What a finished build task leaves: its files, counts, and what the leak audit found.
+
+    Attributes:
+        number: The shard.
+        rows: Counts.
+        checks: Counts of gate G3.
+        leaks: Event id, column, category.
+        files: What was written into the draft.
+        memory: What it left in the work folder for the next delta: name to sha256.
+        changes: Of a delta, table to rows added less taken away, and the sum of their digests in hex.
+        rewritten: False where the shard is that of the snapshot before.
+    """
+
+    number: int
+    rows: dict[str, int]
+    checks: dict[str, int]
+    leaks: list[tuple[str, str, str]]
+    files: list[write.FileReceipt]
+    memory: dict[str, str] = {}
+    changes: dict[str, tuple[int, str]] = {}
+    rewritten: bool = True
+
+
+@dataclass
+class _Built:
+    """What a shard comes to, before anything is written."""
+
+    held: Held
+    codes: pa.Table
+    withdrawn: pa.Table
+    staged: pa.Table  # what the leak audit searches
+    rows: dict[str, int]
+    changes: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+
+def build_shard(task: BuildTask) -> BuildReceipt:
+    """Build one shard: versions settled, events sorted, every string audited for leaks, files written."""
+    receipt = task.folder / f"shard-{task.number:04d}.json"
+    if receipt.exists():
+        return msgspec.json.decode(receipt.read_bytes(), type=BuildReceipt)
+    fresh = gather(task.exchange, task.number, schema.table("staged"))
+    deletions = _deletions(task.deletions)
+    built = _anew(fresh, deletions, task) if task.base is None else _merged(fresh, deletions, task, task.base)
+    done = _taken_over(task, task.base) if built is None and task.base is not None else _written(built, task)
+    write.write_bytes(msgspec.json.encode(done), receipt)
+    return done
+
+
+def _anew(fresh: pa.Table, deletions: pa.Table, task: BuildTask) -> _Built:
+    shard = timelines.build(fresh, deletions)
+    rows = {**_counts(shard), "staged": fresh.column("fate").null_count, "resources": shard.resources.num_rows}
+    return _Built(_held(shard, task.tables), shard.codes, shard.withdrawn, fresh, rows)
+
+
+def _merged(fresh: pa.Table, deletions: pa.Table, task: BuildTask, base: BaseShard) -> _Built | None:
+    """Merge what a delta brings into the shard; None where it has nothing for it."""
+    replaced = _table(base.replaced).column("subject_id").to_numpy() if base.replaced else np.empty(0, np.int64)
+    mine = replaced[replaced % task.shards == task.number]
+    resources = _of_base(base, "resources")
+    subjects = np.union1d(spoken_of(resources, fresh, deletions, mine), np.array(task.searched, np.int64))
+    if not len(subjects):
+        return None
+    held = Held(
+        _of_base(base, "events"),
+        resources,
+        _of_base(base, "decisions"),
+        _of_base(base, "same_facts"),
+        pq.read_table(base.memory["memory"], schema=schema.table("memory")),
+        pq.read_table(base.memory["waiting"], schema=schema.table("staged"))
+        if "waiting" in base.memory
+        else schema.table("staged").empty_table(),
+    )
+    orders = pa.concat_tables([_table(base.deletions), deletions])
+    found = merge(held, fresh, orders, subjects, replaced=mine, tables=base.tables, second=task.tables)
+    rest = resources.num_rows - found.before.resources.num_rows
+    rows = {
+        **_counts(found.shard), "staged": fresh.column("fate").null_count, "replaced": found.replaced,
+        "resources": found.held.resources.num_rows, "kept": resources.num_rows + found.waited,
+    }  # fmt: skip
+    rows["resources_in"] += rest + found.replaced
+    changes = _changes(found)
+    return _Built(found.held, found.codes, found.shard.withdrawn, found.staged, rows, changes)
+
+
+def _counts(shard: Shard) -> dict[str, int]:
+    return {"resources_in": shard.resources_in, "superseded": shard.superseded, "deleted": shard.deleted}
+
+
+def _held(shard: Shard, second: frozenset[int]) -> Held:
+    facts = same(shard.events, second) if second else schema.table("same_facts").empty_table()
+    return Held(shard.events, shard.resources, shard.decisions, facts, shard.memory, shard.waiting)
+
+
+def _changes(found: Merged) -> dict[str, tuple[int, str]]:
+    """What the merge does to the digests: the rows of the subjects as they are, less as they were."""
+    from mayo_data.store import digest
+
+    changes = {}
+    for name in DIGESTED:
+        now, was = (digest.total_of(getattr(part, name)) for part in (found.shard, found.before))
+        more = now.plus(-was.rows, -was.sum)
+        changes[name] = (more.rows, f"{more.sum:032x}")
+    return changes
+
+
+def _written(built: _Built | None, task: BuildTask) -> BuildReceipt:
+    """Audit a shard, and write its files into the draft: only what the audit has passed."""
+    assert built is not None
+    vault = Vault(task.vault, task.vault_secret, readonly=True)
+    try:
+        leaks = search(built.staged, vault, task.kept)
+    finally:
+        vault.close()
+    name = f"{task.number:04d}.parquet"
+    files = [] if leaks else [
+        write.write_table(getattr(built.held, table), task.draft / folder / name, schema_name=table, root=task.draft)
+        for table, folder in _FOLDERS.items()
+    ]  # fmt: skip
+    left = {"memory": built.held.memory, "codes": built.codes, "waiting": built.held.waiting}
+    memory = {
+        part: write.write_table(table.cast(schema.table(MEMORY[part])), left_by(task.folder, task.number, part),
+                                schema_name=MEMORY[part]).sha256
+        for part, table in left.items()
+        if part != "waiting" or table.num_rows
+    }  # fmt: skip
+    subjects = _subjects(built.held.events)
+    _arrow(_splits(subjects, task), splits_of(task.folder, task.number))
+    _arrow(built.withdrawn, withdrawn_of(task.folder, task.number))
+    events = built.held.events
+    rows = {**built.rows, "events": events.num_rows, "subjects": len(subjects)}
+    checks = gates.shard(events, task.number, task.shards)
+    return BuildReceipt(task.number, rows, dict(checks), leaks, files, memory, built.changes)
+
+
+def _taken_over(task: BuildTask, base: BaseShard) -> BuildReceipt:
+    """Let the shard of the snapshot before be that of the draft too."""
+    counts = {}
+    for file in base.files:
+        write.link(base.snapshot / file.path, task.draft / file.path)
+        counts[file.path.rpartition("/")[0]] = file.rows
+    for part, path in base.memory.items():
+        write.link(path, left_by(task.folder, task.number, part))
+    subjects = _subjects(pq.read_table(task.draft / "data" / f"{task.number:04d}.parquet", columns=["subject_id"]))
+    _arrow(_splits(subjects, task), splits_of(task.folder, task.number))
+    _arrow(schema.table("deletions").empty_table(), withdrawn_of(task.folder, task.number))
+    kept = counts[_FOLDERS["resources"]]
+    rows = {"resources_in": kept, "resources": kept, "kept": kept, "events": counts["data"], "subjects": len(subjects)}
+    memory = {part: path.stem for part, path in base.memory.items()}
+    return BuildReceipt(
+        task.number, rows, {"events": counts["data"]}, [], list(base.files), memory, {}, rewritten=False
+    )
+
+
+def left_by(folder: Path, number: int, part: str) -> Path:
+    """Return the file in which a build task leaves something for the next delta."""
+    return folder / f"{part}-{number:04d}.parquet"
+
+
+def splits_of(folder: Path, number: int) -> Path:
+    """Return the file in which a build task leaves the splits of its subjects."""
+    return folder / f"splits-{number:04d}.arrow"
+
+
+def withdrawn_of(folder: Path, number: int) -> Path:
+    """Return the file in which a build task leaves what the source has withdrawn."""
+    return folder / f"withdrawn-{number:04d}.arrow"
+
+
+def _of_base(base: BaseShard, table: str) -> pa.Table:
+    path = next(file.path for file in base.files if file.path.rpartition("/")[0] == _FOLDERS[table])
+    return pq.read_table(base.snapshot / path, schema=schema.table(table))
+
+
+def _deletions(files: Sequence[Path]) -> pa.Table:
+    return pa.concat_tables([schema.table("deletions").empty_table(), *(_table(path) for path in files)])
+
+
+def _subjects(events: pa.Table) -> list[int]:
+    found: list[int] = pc.unique(events.column("subject_id")).to_pylist()  # events are sorted by subject
+    return found
+
+
+def _splits(subjects: Sequence[int], task: BuildTask) -> pa.Table:
+    """Assign subjects to splits by keyed hash: stable when others are added."""
+    names = []
+    for subject in subjects:
+        share = task.secret.fraction("split", str(subject))
+        for name, size in task.splits:  # noqa: B007 - the name that the loop stops at is used
+            if share < size:
+                break
+            share -= size
+        names.append(name)
+    return pa.table({"subject_id": list(subjects), "split": names}, schema=schema.table("subject_splits"))
+
+
+def _arrow(table: pa.Table, path: Path) -> None:
+    with pa.OSFile(str(path), "wb") as out, pa.ipc.new_file(out, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _table(path: Path) -> pa.Table:
+    if path.suffix == ".parquet":
+        return pq.read_table(path)
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).read_all()
