@@ -124,7 +124,14 @@ class Session:
 
     def has(self, table: str) -> bool:
         """Return whether there is a table of a name."""
-        return bool(self.one(f"SELECT count(*) FROM duckdb_tables() WHERE table_name = '{table}'"))
+        return table in self.tables()
+
+    def tables(self) -> set[str]:
+        """Return the names of the tables that were made here: not those of a database that is only read."""
+        return {
+            row[0]
+            for row in self.rows("SELECT table_name FROM duckdb_tables() WHERE database_name = current_database()")
+        }
 
     def columns(self, relation: str, doing: str = "a table cannot be read") -> list[tuple[str, str]]:
         """Return names and types of the columns of a relation."""

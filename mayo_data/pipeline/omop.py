@@ -371,8 +371,8 @@ class OmopSide:
             tell("map", done=done, total=len(tasks))
         self._table_of = {number: part.table for number, part in self.parts}
         # What is built next needs the memory; of the tables only the people are asked for again.
-        for table in self._session.rows("SELECT table_name FROM duckdb_tables() WHERE table_name <> 'people'"):
-            self._session.run(f"DROP TABLE {name(table[0])}")
+        for table in self._session.tables() - {"people"}:
+            self._session.run(f"DROP TABLE {name(table)}")
         return receipts
 
     def _wordy(self, receipt: Loaded, engine: LocalEngine) -> bool:

@@ -90,7 +90,7 @@ class Risk:
 
     def dict(self) -> dict[str, Any]:
         """Return it as JSON types."""
-        return asdict(self)
+        return {**asdict(self), "sizes": {str(size): rows for size, rows in self.sizes.items()}}
 
 
 def assess(

@@ -20,8 +20,8 @@ CRASHES = {
     "scrub": f"from mayo_data.phi.structured import Scrub\ndef bad(self, batches): raise KeyError({BODIES})\nScrub.__call__ = bad",
     "text": "from mayo_data.phi.text import TextScrubber\ndef bad(self, text, known, **how): raise RuntimeError(text)\nTextScrubber.rewritten = bad",
     "normalize": "import mayo_data.events.normalize as n\ndef bad(*a): raise RuntimeError(str(a))\nn._events = bad",
-    "build": "import mayo_data.pipeline.tasks as t\ndef bad(s): raise RuntimeError(str(s.to_pylist()))\nt.build = bad",
-    "audit": "import mayo_data.pipeline.tasks as t\nclass Bad:\n def __init__(s, found): raise RuntimeError(str(found))\nt.Audit = Bad",
+    "build": "import mayo_data.timeline.build as t\ndef bad(s, *more): raise RuntimeError(str(s.to_pylist()))\nt.build = bad",
+    "audit": "import mayo_data.pipeline.leaks as t\nclass Bad:\n def __init__(s, found): raise RuntimeError(str(found))\nt.Audit = Bad",
     "commit": "import mayo_data.store.snapshot as s\ndef bad(d, **k): raise RuntimeError(str(k))\ns.seal = bad",
 }
 

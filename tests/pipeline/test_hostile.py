@@ -526,7 +526,7 @@ EXIT: list[tuple[int, dict[str, Any], tuple[str, ...], str, str]] = [
         1,
         {},
         (),
-        "import mayo_data.pipeline.tasks as t\ndef build(s, *more): return s.nothing\nt.build = build",
+        "import mayo_data.timeline.build as t\ndef build(s, *more): return s.nothing\nt.build = build",
         "bug: AttributeError at",
     ),
     (2, {"phi": {"policy": "none"}}, (), "", "ConfigError: no policy"),
