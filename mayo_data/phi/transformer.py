@@ -28,9 +28,9 @@ INPUTS = ("ids", "looks", "shapes")
 LOOKS = 40  # five gaps, eight cases
 SHAPES = 1024  # hashed patterns such as 99/99/9999
 WIDEST = 8  # pieces of a token that are read
-GATE = (0.06, 0.9)  # between these the network is in doubt, and the transformer reads too
+GATE = (0.07, 0.85)  # between these the network is in doubt, and the transformer reads too
 SHARE = 0.65  # of the transformer in the mean of both
-_CONTEXT = 16  # tokens on both sides of a doubtful one
+_CONTEXT = 14  # tokens on both sides of a doubtful one
 _WORDS = 100_000  # words whose pieces are remembered
 _HINT = "pip install onnxruntime"
 Ints = npt.NDArray[np.int64]
@@ -260,7 +260,7 @@ def _around(found: npt.NDArray[np.bool_]) -> list[slice]:
     """Return the parts of a text around the tokens that were found, with room for context on both sides.
 
     >>> _around(np.array([False] * 100 + [True] + [False] * 100))
-    [slice(84, 117, None)]
+    [slice(86, 115, None)]
     """
     parts: list[slice] = []
     for at in np.flatnonzero(found).tolist():
