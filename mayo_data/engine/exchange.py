@@ -90,6 +90,27 @@ class ExchangeWriter:
                     self._written += 1
 
 
+def save(table: pa.Table, path: Path) -> None:
+    """Write a table into the work folder, for `load`.
+
+    Args:
+        table: The table.
+        path: Its file.
+    """
+    with pa.OSFile(str(path), "wb") as out, pa.ipc.new_file(out, table.schema) as writer:
+        writer.write_table(table)
+
+
+def load(path: Path) -> pa.Table:
+    """Return a table that `save` wrote; it stays in the file until it is read.
+
+    Args:
+        path: Its file.
+    """
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).read_all()
+
+
 def gather(files: Iterable[tuple[Path, Sequence[Parcel]]], shard: int, schema: pa.Schema) -> pa.Table:
     """Return all rows of one shard.
 

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import mayo_data
 from mayo_data import keys, schema
 from mayo_data.config import PipelineConfig
+from mayo_data.engine.exchange import load
 from mayo_data.errors import ConfigError, StoreError
 from mayo_data.events.normalize import Normalize
 from mayo_data.phi.structured import Scrub, detector
@@ -277,9 +278,7 @@ def gathered(work: Path, base: Base | None, builds: Sequence[BuildReceipt], orde
     """
     tables = [schema.table("deletions").empty_table()]
     tables += [pq.read_table(base.file(base.manifest.memory["deletions"]))] if base else []
-    for path in (*ordered, *(withdrawn_of(work, receipt.number) for receipt in builds)):
-        with pa.memory_map(str(path)) as source:
-            tables.append(pa.ipc.open_file(source).read_all())
+    tables += map(load, (*ordered, *(withdrawn_of(work, receipt.number) for receipt in builds)))
     whole = pa.concat_tables([table.cast(tables[0].schema) for table in tables])
     always = np.iinfo(np.int64).max  # without a time, all versions are deleted
     whole = whole.set_column(2, "version", pc.fill_null(whole.column("version"), always))

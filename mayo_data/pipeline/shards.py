@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mayo_data import schema
-from mayo_data.engine.exchange import Parcel, gather
+from mayo_data.engine.exchange import Parcel, gather, load, save
 from mayo_data.keys import Secret
 from mayo_data.phi.vault import Vault
 from mayo_data.pipeline.leaks import search
@@ -200,8 +200,8 @@ def _written(built: _Built | None, task: BuildTask) -> BuildReceipt:
         if part != "waiting" or table.num_rows
     }  # fmt: skip
     subjects = _subjects(built.held.events)
-    _arrow(_splits(subjects, task), splits_of(task.folder, task.number))
-    _arrow(built.withdrawn, withdrawn_of(task.folder, task.number))
+    save(_splits(subjects, task), splits_of(task.folder, task.number))
+    save(built.withdrawn, withdrawn_of(task.folder, task.number))
     events = built.held.events
     rows = {**built.rows, "events": events.num_rows, "subjects": len(subjects)}
     checks = gates.shard(events, task.number, task.shards)
@@ -217,8 +217,8 @@ def _taken_over(task: BuildTask, base: BaseShard) -> BuildReceipt:
     for part, path in base.memory.items():
         write.link(path, left_by(task.folder, task.number, part))
     subjects = _subjects(pq.read_table(task.draft / "data" / f"{task.number:04d}.parquet", columns=["subject_id"]))
-    _arrow(_splits(subjects, task), splits_of(task.folder, task.number))
-    _arrow(schema.table("deletions").empty_table(), withdrawn_of(task.folder, task.number))
+    save(_splits(subjects, task), splits_of(task.folder, task.number))
+    save(schema.table("deletions").empty_table(), withdrawn_of(task.folder, task.number))
     kept = counts[_FOLDERS["resources"]]
     rows = {"resources_in": kept, "resources": kept, "kept": kept, "events": counts["data"], "subjects": len(subjects)}
     memory = {part: path.stem for part, path in base.memory.items()}
@@ -269,13 +269,5 @@ def _splits(subjects: Sequence[int], task: BuildTask) -> pa.Table:
     return pa.table({"subject_id": list(subjects), "split": names}, schema=schema.table("subject_splits"))
 
 
-def _arrow(table: pa.Table, path: Path) -> None:
-    with pa.OSFile(str(path), "wb") as out, pa.ipc.new_file(out, table.schema) as writer:
-        writer.write_table(table)
-
-
 def _table(path: Path) -> pa.Table:
-    if path.suffix == ".parquet":
-        return pq.read_table(path)
-    with pa.memory_map(str(path)) as source:
-        return pa.ipc.open_file(source).read_all()
+    return pq.read_table(path) if path.suffix == ".parquet" else load(path)

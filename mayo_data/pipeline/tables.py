@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 import mayo_data
 from mayo_data import schema
+from mayo_data.engine.exchange import load
 from mayo_data.keys import Secret
 from mayo_data.phi.structured import Scrub, detector
 from mayo_data.pipeline.place import private
@@ -69,9 +70,8 @@ def arrivals(work: Path, maps: Sequence[MapReceipt], before: pa.Table | None = N
         before: Table `arrivals` of the snapshot that a delta is merged into.
     """
     paths = [path for receipt in maps if (path := arrivals_of(work, receipt.name)).exists()]
-    found = pa.concat_tables(
-        [schema.table("arrivals").empty_table(), *map(_read, paths), *([before] if before else [])]
-    )
+    nothing = schema.table("arrivals").empty_table()
+    found = pa.concat_tables([nothing if before is None else before, *map(load, paths)])
     keys = ["source_table", "subject_id", "resource_type"]
     summed = found.group_by(keys).aggregate([("resources", "sum")]).rename_columns([*keys, "resources"])
     return summed.sort_by([(key, "ascending") for key in keys]).cast(schema.table("arrivals"))
@@ -91,7 +91,7 @@ def write_whole(
         arrivals: Table `arrivals`; of subjects who are not in the snapshot nothing is kept.
     """
     numbers = range(shards)
-    splits = pa.concat_tables([_read(splits_of(work, number)) for number in numbers])
+    splits = pa.concat_tables([load(splits_of(work, number)) for number in numbers])
     whole = {
         "metadata/codes": codes([pq.read_table(left_by(work, number, "codes")) for number in numbers]),
         "metadata/subject_splits": splits.sort_by("subject_id"),
@@ -124,8 +124,3 @@ def _write(path: Path, names: list[str], rows: Sequence[Sequence[Any]]) -> None:
         for row in [names, *rows]:
             line = "\t".join(" ".join(str(cell).split()) for cell in row)
             out.write(f"{line}\n".encode("utf-8", "surrogateescape"))
-
-
-def _read(path: Path) -> pa.Table:
-    with pa.memory_map(str(path)) as source:
-        return pa.ipc.open_file(source).read_all()

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from mayo_data import assets, schema
 from mayo_data.config import GatesConfig
 from mayo_data.conformance.validate import Validate
-from mayo_data.engine.exchange import ExchangeWriter, Parcel
+from mayo_data.engine.exchange import ExchangeWriter, Parcel, save
 from mayo_data.events.normalize import Normalize
 from mayo_data.keys import Secret
 from mayo_data.phi import identifiers
@@ -138,8 +138,8 @@ def map_split(task: MapTask) -> MapReceipt:
         quarantine.unlink()
     if deletions:
         left = pa.Table.from_pylist(deletions, schema=schema.table("deletions"))
-        _arrow(left, deletions_of(task.folder, task.split.name))
-    _arrow(_arrivals(task.split.file.source_table, arrived), arrivals_of(task.folder, task.split.name))
+        save(left, deletions_of(task.folder, task.split.name))
+    save(_arrivals(task.split.file.source_table, arrived), arrivals_of(task.folder, task.split.name))
     done = MapReceipt(
         task.split.name, task.split.file.source_table, parcels, dict(rows), dict(ended), dict(tallies), dict(checks),
         len(deletions),
@@ -244,8 +244,3 @@ def rows_of(maps: Iterable[MapReceipt]) -> Counter[int]:
     for receipt in maps:
         rows[receipt.source_table] += receipt.rows.get("read_in", 0)
     return rows
-
-
-def _arrow(table: pa.Table, path: Path) -> None:
-    with pa.OSFile(str(path), "wb") as out, pa.ipc.new_file(out, table.schema) as writer:
-        writer.write_table(table)

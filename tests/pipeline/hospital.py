@@ -165,6 +165,26 @@ def cli(
     )
 
 
+def peak(folder: Path, *arguments: str | Path, timeout: float = 300) -> int:
+    """Run `mayo-data`, which succeeds, and return the peak of its memory, KiB.
+
+    Args:
+        folder: Where the figure is left.
+        arguments: The command line.
+        timeout: Seconds.
+    """
+    after = (
+        # VmHWM begins anew with the program; ru_maxrss begins with what the parent process had.
+        "import atexit, pathlib\n"
+        f"atexit.register(lambda: pathlib.Path({str(folder / 'peak')!r}).write_text("
+        "pathlib.Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0]))"
+    )
+    command = command_line(*arguments, before=after)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    assert done.returncode == 0, done.stderr
+    return int((folder / "peak").read_text())
+
+
 def command_line(*arguments: str | Path, before: str = "") -> Sequence[str]:
     words = [str(argument) for argument in arguments]
     if not before:

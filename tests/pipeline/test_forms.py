@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from hospital import (
     balanced,
     cli,
     codes_of,
-    command_line,
     events,
     export,
     go,
@@ -26,6 +24,7 @@ from hospital import (
     note,
     observation,
     patient,
+    peak,
     pipeline_file,
     quarantined,
     reasons,
@@ -37,6 +36,14 @@ from mayo_data.store.layout import Store
 
 P, O1, O2 = patient(), observation("o1"), observation("o2")
 CREATININE = "OBSERVATION//LOINC//2160-0"
+
+
+def plain_run(folder: Path) -> tuple[str | Path, ...]:
+    """The command line of a run from `in` to `s`."""
+    return (
+        "run", pipeline_file(folder / "n.toml"), "--input", folder / "in", "--store", folder / "s",
+        "--key-file", key_file(folder),
+    )  # fmt: skip
 
 
 def run_over(tmp_path: Path, files: dict[str, Any], **more: Any) -> RunReport:
@@ -257,17 +264,7 @@ def test_a_file_that_was_cut_at_the_end_of_a_line_is_found_out(tmp_path: Path) -
 def test_a_manifest_that_leads_elsewhere_stops_the_run(tmp_path: Path, url: str) -> None:
     export(tmp_path / "in", {"a.ndjson": [P, O1], "manifest.json": orjson.dumps({"output": [{"url": url}]})})
     export(tmp_path / "other", {"x.ndjson": [O2]})
-    words = (
-        "run",
-        pipeline_file(tmp_path / "n.toml"),
-        "--input",
-        tmp_path / "in",
-        "--store",
-        tmp_path / "s",
-        "--key-file",
-        key_file(tmp_path),
-    )
-    done = cli(*words)
+    done = cli(*plain_run(tmp_path))
     assert (done.returncode, "names a place outside its folder" in done.stderr) == (3, True)
     assert not (tmp_path / "s").exists()
 
@@ -277,22 +274,14 @@ def test_a_manifest_that_leads_elsewhere_stops_the_run(tmp_path: Path, url: str)
 
 def test_files_that_are_not_read_are_said(tmp_path: Path) -> None:
     export(tmp_path / "in", {"a.ndjson": [P, O1], "Quimbleford.csv": b"x", "b.xml": b"<a/>", "c.Quimbleford": b"x"})
-    words = (
-        "run",
-        pipeline_file(tmp_path / "n.toml"),
-        "--input",
-        tmp_path / "in",
-        "--store",
-        tmp_path / "s",
-        "--key-file",
-        key_file(tmp_path),
-    )
-    done = cli(*words, "--log", "auto")
+    done = cli(*plain_run(tmp_path), "--log", "auto")
     assert "Files not read: 3 (csv 1, other 1, xml 1)" in done.stdout
     assert "Quimbleford" not in done.stdout + done.stderr
     [listed] = (tmp_path / "s.phi").rglob("not_read.tsv")
     assert listed.read_text().splitlines() == ["file", "Quimbleford.csv", "b.xml", "c.Quimbleford"]
-    assert '"unread":{"csv":1' in cli(*words, "--log", "json").stdout  # and again where there is nothing to do
+    assert (
+        '"unread":{"csv":1' in cli(*plain_run(tmp_path), "--log", "json").stdout
+    )  # and again where there is nothing to do
 
 
 @pytest.mark.parametrize(
@@ -376,20 +365,12 @@ def test_a_loop_of_references_ends(tmp_path: Path) -> None:
     assert codes_of(tmp_path / "again").count(CREATININE) == 5
 
 
-def peak(folder: Path, name: str, content: bytes, shards: int) -> int:
+def peak_over(folder: Path, name: str, content: bytes, shards: int) -> int:
     """Peak memory of a run over a file, KiB; of a large export, the shards are many and not large."""
     export(folder / "in", {name: content})
     words = ("run", pipeline_file(folder / "n.toml", source={"split_mib": 2}, store={"shards": shards}), "--input", folder / "in", "--store", folder / "store",
              "--workers", "1", "--key-file", key_file(folder), "--log", "quiet")  # fmt: skip
-    after = (
-        # VmHWM begins anew with the program; ru_maxrss begins with what the parent process had.
-        "import atexit, pathlib\n"
-        f"atexit.register(lambda: pathlib.Path({str(folder / 'peak')!r}).write_text("
-        "pathlib.Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0]))"
-    )
-    done = subprocess.run(command_line(*words, before=after), capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    return int((folder / "peak").read_text())
+    return peak(folder, *words)
 
 
 @pytest.mark.slow
@@ -412,5 +393,5 @@ def test_ten_times_as_much_needs_no_more_memory(tmp_path: Path, name: str) -> No
 
     (tmp_path / "one").mkdir()
     (tmp_path / "ten").mkdir()
-    few, many = peak(tmp_path / "one", name, content(130), 4), peak(tmp_path / "ten", name, content(1300), 40)
+    few, many = peak_over(tmp_path / "one", name, content(130), 4), peak_over(tmp_path / "ten", name, content(1300), 40)
     assert many < few * 1.25, f"{few >> 10} MiB became {many >> 10} MiB"
