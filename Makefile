@@ -1,6 +1,8 @@
 # make demo   set up everything and run the main job on a synthetic export
 # make test   set up everything and run the tests
 # make check  lint, types, floor plan
+# make lock   pin every package of the job image by hash (requirements.lock)
+# make sbom   list them, CycloneDX (sbom.json)
 # make bench  measure against the physical limit, on an export of your choice (EXPORT=folder)
 
 PYTHON ?= python3
@@ -9,7 +11,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
-.PHONY: demo test test-slow check format bench clean
+.PHONY: demo test test-slow check format bench lock sbom clean
 
 demo: $(STAMP)
 	$(BIN)/mayo-data demo demo
@@ -33,6 +35,13 @@ format: $(DEV)
 bench: $(DEV)
 	$(BIN)/python benchmarks/whole_run.py $(EXPORT)
 
+lock: $(STAMP)
+	$(BIN)/python .ci/lock.py
+
+sbom: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[sbom]"
+	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible --of JSON -o sbom.json
+
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
@@ -40,6 +49,7 @@ $(STAMP): pyproject.toml
 
 $(DEV): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,check]"
+	if command -v java >/dev/null; then $(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[spark]" || echo "no PySpark: its tests skip"; fi
 	if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix $(VENV)/azurite azurite@3 || echo "no azurite: its tests skip"; fi
 	touch $@
 

@@ -25,7 +25,8 @@ from mayo_data.pipeline import run
 _NAMED = re.compile(rb'("(?:id|reference)"\s*:\s*"[^"#][^"]*)"')
 _PATIENT = re.compile(rb'"(?:subject|patient|beneficiary)"\s*:\s*\{\s*"reference"\s*:\s*"Patient/([^"]+)"')
 _ID = re.compile(rb'"id"\s*:\s*"([^"]+)"')
-_META = re.compile(rb'"meta"\s*:\s*\{(?:[^{}]|\{[^{}]*\})*\}\s*,')
+_BODY = rb'"meta"\s*:\s*\{(?:[^{}]|\{[^{}]*\})*\}\s*'
+_META = re.compile(_BODY + rb"," + rb"|,\s*" + _BODY)  # with one comma, so that what is left is JSON
 
 
 def lines(path: Path) -> Iterator[bytes]:

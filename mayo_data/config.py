@@ -50,6 +50,10 @@ class PhiConfig(Struct, forbid_unknown_fields=True, frozen=True):
         as_of: ISO date at which ages over the top age are judged; empty for the end of this year.
         model: What reads free text beside patterns and records: `default` for the shipped models, `fast` for the
             smaller of them alone, `none` for none (much is missed), or the path of a spaCy pipeline.
+        seconds: Processor seconds that the scrub of one resource may take, for each MiB of it that is begun; one that
+            takes longer is quarantined (`too_slow`). 0: no limit.
+        crosswalk: Whether the vault keeps, sealed, which resource of the source a keyed id stands for, so that
+            `mayo-data reidentify` can lead back to it. Off: nobody can, but by running the export again.
     """
 
     policy: str = "expert_determination"
@@ -57,6 +61,8 @@ class PhiConfig(Struct, forbid_unknown_fields=True, frozen=True):
     join: tuple[str, ...] = ()
     as_of: Annotated[str, Meta(pattern=r"^(\d{4}-\d{2}-\d{2})?$")] = ""
     model: str = "default"
+    seconds: Annotated[int, Meta(ge=0, le=86_400)] = 120
+    crosswalk: bool = False
 
 
 class EventsConfig(Struct, forbid_unknown_fields=True, frozen=True):
@@ -92,6 +98,10 @@ class GatesConfig(Struct, forbid_unknown_fields=True, frozen=True):
         earliest_year: Events before it are implausible.
         latest_year: Events after it are implausible.
         stop_implausible: Share of implausible times from which G2 stops.
+        suites: A site's own suites of expectations, JSON files relative to the pipeline file.
+        skip: Checks of the suites that are left out, by name.
+        history_rows: Rows of a type or a kind in the snapshot before from which it counts as history: only then do
+            lost, shrunk or doubled types and another mix of codes speak up.
     """
 
     warn_quarantined: Annotated[float, Meta(ge=0, le=1)] = 0.01
@@ -99,6 +109,9 @@ class GatesConfig(Struct, forbid_unknown_fields=True, frozen=True):
     earliest_year: int = 1850
     latest_year: int = 2300
     stop_implausible: Annotated[float, Meta(ge=0, le=1)] = 0.05
+    suites: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    history_rows: Annotated[int, Meta(ge=1)] = 1000
 
 
 class PipelineConfig(Struct, forbid_unknown_fields=True, frozen=True):
@@ -168,6 +181,9 @@ def _checked(config: PipelineConfig, found: Path) -> PipelineConfig:
             raise ConfigError(
                 "pipeline file, source.time_zone: no such zone", hint="an IANA name such as America/Chicago"
             ) from error
+    suites = tuple(str(found.parent / suite) for suite in config.gates.suites)
+    if suites != config.gates.suites:
+        config = msgspec.structs.replace(config, gates=msgspec.structs.replace(config.gates, suites=suites))
     beside = found.parent / config.phi.policy
     if config.phi.policy.endswith(".toml") and beside.exists():
         return msgspec.structs.replace(config, phi=msgspec.structs.replace(config.phi, policy=str(beside)))

@@ -11,6 +11,8 @@ import binascii
 import hashlib
 import os
 import secrets
+import shlex
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from mayo_data.errors import KeyMissingError
 
 ENVIRONMENT = "MAYO_DATA_KEY"
+COMMAND = "MAYO_DATA_KEY_COMMAND"
+_PATIENCE = 60  # seconds that a vault may take
 _BYTES = 32
 
 
@@ -39,6 +43,7 @@ class Secret:
 
     def __init__(self, raw: bytes) -> None:
         if len(raw) != _BYTES:
+            del raw  # nothing of it may stand in a traceback that shows variables
             raise KeyMissingError("a key has 32 bytes", hint="make one with: mayo-data keygen --out site.key")
         self._raw = raw
         # HMAC (RFC 2104) with the key's two blocks hashed once: pseudonyms are made by the million.
@@ -58,7 +63,7 @@ class Secret:
         return outer.digest()
 
     def __repr__(self) -> str:
-        return f"Secret(key_id={self.key_id!r})"
+        return f"Secret(key_id={getattr(self, 'key_id', None)!r})"
 
     def derive(self, domain: str) -> bytes:
         """Return a 32-byte subkey for one purpose.
@@ -146,7 +151,6 @@ def generate(path: Path) -> Secret:
     Raises:
         KeyMissingError: The file exists: a key is never overwritten, its store would be lost.
     """
-    raw = secrets.token_bytes(_BYTES)
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
@@ -157,35 +161,67 @@ def generate(path: Path) -> Secret:
         raise KeyMissingError(
             f"the key file cannot be written: {error.strerror}", hint="choose another --out"
         ) from error
+    secret = Secret(secrets.token_bytes(_BYTES))
     with os.fdopen(handle, "wb") as file:
-        file.write(base64.b64encode(raw) + b"\n")
-    return Secret(raw)
+        file.write(base64.b64encode(secret._raw) + b"\n")  # noqa: SLF001 - the one place where it is written
+    return secret
 
 
 def load(path: Path | None = None) -> Secret:
-    """Read the key from a file, else from the environment variable `MAYO_DATA_KEY`. There is no default.
+    """Read the key from a file, else from the environment, else from a command. There is no default.
+
+    Args:
+        path: The key file. Without one, the environment variable `MAYO_DATA_KEY` is the key itself, or
+            `MAYO_DATA_KEY_COMMAND` is a command line that prints it, for example that of a vault. No shell sees the
+            command, and what it says on failure is not shown.
 
     Raises:
         KeyMissingError: No key is given, or what is given is not 32 base64-coded bytes.
     """
+    try:
+        return Secret(base64.b64decode(_given(path).strip(), validate=True))
+    except (binascii.Error, ValueError):
+        pass  # what is raised from here would carry frames in which the key stands
+    raise KeyMissingError("the key is not base64", hint="make one with: mayo-data keygen --out site.key")
+
+
+def _given(path: Path | None) -> str:
+    """The key as it is written."""
     if path is not None:
         try:
-            text = path.read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError) as error:
-            raise KeyMissingError(
-                "the key file cannot be read", hint="make one with: mayo-data keygen --out site.key"
-            ) from error
-    else:
-        text = os.environ.get(ENVIRONMENT, "")
-        if not text:
-            raise KeyMissingError(
-                "no key: nothing is scrubbed without one",
-                hint=f"give --key-file FILE or set {ENVIRONMENT}; make one with: mayo-data keygen --out site.key",
-            )
+            return path.read_text(encoding="ascii")
+        except OSError:
+            found = "cannot be read"
+        except UnicodeDecodeError:
+            found = "is not base64"  # the error itself holds what was read
+        raise KeyMissingError(f"the key file {found}", hint="make one with: mayo-data keygen --out site.key")
+    if os.environ.get(ENVIRONMENT):
+        return os.environ[ENVIRONMENT]
+    if os.environ.get(COMMAND):
+        return _asked(os.environ[COMMAND])
+    raise KeyMissingError(
+        "no key: nothing is scrubbed without one",
+        hint=f"give --key-file FILE, or set {ENVIRONMENT} or {COMMAND}; make one with: mayo-data keygen --out site.key",
+    )
+
+
+def _asked(command: str) -> str:
+    """What a command prints. Its own messages are not shown: a vault may say there whom it let in, or why not."""
     try:
-        return Secret(base64.b64decode(text.strip(), validate=True))
-    except (binascii.Error, ValueError) as error:
-        raise KeyMissingError("the key is not base64", hint="make one with: mayo-data keygen --out site.key") from error
+        done = subprocess.run(  # noqa: S603 - the site's own command, without a shell
+            shlex.split(command), capture_output=True, stdin=subprocess.DEVNULL, timeout=_PATIENCE, check=False
+        )
+        if done.returncode == 0:
+            return done.stdout.decode("ascii", "replace")
+        found = f"ended with exit code {done.returncode}"
+        del done
+    except subprocess.TimeoutExpired:
+        found = f"gave no key within {_PATIENCE} s"
+    except (OSError, ValueError) as error:
+        found = f"cannot be run: {type(error).__name__}"
+    raise KeyMissingError(
+        f"{COMMAND} {found}", hint="it is a program and its arguments, without a shell; try it by hand"
+    )
 
 
 def fingerprint(*parts: str) -> str:

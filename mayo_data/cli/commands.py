@@ -6,14 +6,30 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import orjson
 import typer
 
 import mayo_data as md
 from mayo_data import keys
-from mayo_data.cli import exports, omop, policy, risk, show, snapshots, text, views
+from mayo_data.cli import (
+    audit,
+    elsewhere,
+    exports,
+    learning,
+    lineage,
+    models,
+    omop,
+    policy,
+    quality,
+    report,
+    risk,
+    show,
+    snapshots,
+    standards,
+    text,
+    views,
+)
 from mayo_data.errors import GateError
-from mayo_data.store.layout import Store
+from mayo_data.pipeline import alerts
 
 app = typer.Typer(
     name="mayo-data",
@@ -23,10 +39,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # rich tracebacks print local variables, and those can hold PHI
     rich_markup_mode=None,
 )
-ledger_app = typer.Typer(help="The append-only record of everything that was done.", no_args_is_help=True)
-app.add_typer(ledger_app, name="ledger")
+app.add_typer(lineage.app, name="ledger")
 app.add_typer(policy.app, name="policy")
 app.add_typer(snapshots.app, name="snapshots")
+app.add_typer(standards.app, name="export")
 app.command()(exports.scrub)
 app.command()(exports.completeness)
 app.command()(text.detect)
@@ -34,7 +50,31 @@ app.command()(text.evaluate)
 app.command()(omop.to_omop)
 app.command()(omop.dqd)
 app.command()(views.view)
+app.command()(elsewhere.publish)
+app.command()(elsewhere.fetch)
 app.command()(risk.risk)
+app.command()(lineage.trace)
+app.command()(lineage.impact)
+app.command()(lineage.verify)
+app.command()(lineage.withdraw)
+app.command()(lineage.erase)
+app.command()(lineage.reidentify)
+app.command()(quality.quality)
+app.command()(report.coverage)
+app.command()(report.report)
+app.command()(audit.audit)
+app.command()(learning.label)
+app.command()(learning.context)
+app.command()(models.train)
+app.command()(models.serve)
+app.command()(models.drift)
+
+
+class Engines(StrEnum):
+    """Where a run runs."""
+
+    local = "local"
+    spark = "spark"
 
 
 class Log(StrEnum):
@@ -61,6 +101,10 @@ def run(
         Path | None, typer.Option("--phi-zone", help="Quarantine, vault, work in progress; default STORE.phi.")
     ] = None,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes; 0 for one a core.")] = 0,
+    engine: Annotated[
+        Engines, typer.Option("--engine", help="local: processes of this machine; spark: a cluster.")
+    ] = Engines.local,
+    master: Annotated[str, typer.Option("--master", help="Of Spark, for example yarn; default: spark-submit's.")] = "",
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row.")] = False,
     delta: Annotated[
         bool, typer.Option("--delta", help="The input is what changed: merge it into the newest snapshot.")
@@ -70,14 +114,26 @@ def run(
         typer.Option("--validate", help="Which rows must be valid FHIR; default: the pipeline file's."),
     ] = None,
     log: Annotated[Log, typer.Option("--log", help="json: one line an event on stdout.")] = Log.auto,
+    notify: Annotated[
+        str | None,
+        typer.Option("--notify", envvar="MAYO_DATA_NOTIFY", help="URL of a webhook that is told how the run ended."),
+    ] = None,
+    metrics: Annotated[
+        Path | None, typer.Option("--metrics", help="File for Prometheus' node_exporter; its name ends with .prom.")
+    ] = None,
+    publish: Annotated[str, typer.Option("--publish", help="s3:// or abfss:// URL that the store goes to then.")] = "",
 ) -> None:
     """Turn an export into a new snapshot of a store: all of it, or nothing."""
-    with show.watcher(log.value) as watch:
-        report = md.run(
+    told = alerts.telling(pipeline.stem, notify=notify, metrics=metrics, say=show.aside)
+    with told as outcome, show.watcher(log.value) as watch:
+        outcome.report = done = md.run(
             pipeline, source, store, key_file=key_file, phi_zone=phi_zone, workers=workers, strict=strict,
             delta=delta, validate=validate.value if validate else None, watcher=watch,
+            engine=md.SparkEngine.start(master, workers) if engine is Engines.spark else None,
         )  # fmt: skip
-    show.report(report, log.value)
+        if publish:
+            md.publish(store, publish)
+    show.report(done, log.value)
 
 
 @app.command()
@@ -101,20 +157,6 @@ def keygen(
     """Make a new random key. Keep it: whoever has it can link pseudonyms, and without it no delta fits the store."""
     made = keys.generate(out)
     show.line(f"key {made.key_id} written to {out} (mode 0600)")
-
-
-@app.command()
-def trace(
-    event_id: Annotated[str, typer.Argument(help="EVENT_ID: column event_id of view event, as 3.1042.0.")],
-    store: Annotated[Path, typer.Option("--store", help="Folder of the store.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Walk from an event back to the line it came from, with every PHI decision on the way."""
-    found = md.trace(store, event_id)
-    if as_json:
-        show.raw_json(found)
-    else:
-        show.lineage(found)
 
 
 @app.command()
@@ -154,30 +196,6 @@ def demo(
     from mayo_data.cli.demo import play
 
     play(folder, patients=patients, seed=seed, workers=workers)
-
-
-@ledger_app.command("verify")
-def ledger_verify(store: StoreArgument) -> None:
-    """Find any record of the ledger that was changed, removed, reordered or inserted. Exit 4 where there is one."""
-    from mayo_data.lineage.ledger import verify
-
-    path = Store.open(store).ledger
-    problems = verify(path)
-    show.problems(problems)
-    if problems:
-        raise GateError(f"the ledger was tampered with, or is damaged: {len(problems)} problems", hint="see above")
-
-
-@ledger_app.command("show")
-def ledger_show(
-    store: StoreArgument,
-    kind: Annotated[str | None, typer.Option("--kind", help="run, step, gate, snapshot, ...")] = None,
-) -> None:
-    """Print the records as JSON lines."""
-    from mayo_data.lineage.ledger import Ledger
-
-    for record in Ledger(Store.open(store).ledger).records(kind):
-        show.line(orjson.dumps(record).decode())
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 console = Console(highlight=False)
 if not console.is_terminal:
     console = Console(highlight=False, width=120)  # a log file has no width of its own
+_CATEGORIES = ("Conformance", "Completeness", "Plausibility")  # what verdicts of expectations begin with
+_ROOM = 120  # characters of a terminal in which the widest tables have room
 _WIDEST = 64  # characters of a cell
 _STAGES = {"survey": "survey", "map": "read, scrub, normalize", "build": "build timelines", "commit": "commit"}
 
@@ -31,6 +34,11 @@ _STAGES = {"survey": "survey", "map": "read, scrub, normalize", "build": "build 
 def line(text: str) -> None:
     """Print a line as it is."""
     sys.stdout.write(text + "\n")
+
+
+def aside(text: str) -> None:
+    """Say something beside the output, on stderr."""
+    sys.stderr.write(f"mayo-data: {text}\n")
 
 
 def raw_json(value: Any) -> None:
@@ -43,6 +51,16 @@ def table(title: str, columns: Sequence[str], *, right: Sequence[str] = ()) -> T
     made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         made.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    return made
+
+
+def narrow(made: Table, folds: int) -> Table:
+    """Return a wide table for a narrow terminal: one column folds, and no number is ever broken over two lines."""
+    if console.width < _ROOM:
+        made.padding = (0, 0)
+        for at, column in enumerate(made.columns):
+            column.no_wrap = at != folds
+            column.overflow = "fold" if at == folds else "ellipsis"
     return made
 
 
@@ -142,13 +160,19 @@ def decisions(phi: Mapping[str, int], notes: Mapping[str, int]) -> None:
 
 def _verdicts(found: RunReport) -> None:
     shown = table("Gates", ("gate", "check", "verdict", "observed"))
+    quiet: Counter[str] = Counter()
     for verdict in found.verdicts:
+        if verdict.passed and verdict.observed.startswith(_CATEGORIES):
+            quiet[verdict.gate] += 1  # what the suites found in order: the ledger lists it
+            continue
         said = (
             Text("pass", "green")
             if verdict.passed
             else Text(verdict.action, "yellow" if verdict.action != "stop" else "red")
         )
         shown.add_row(verdict.gate, verdict.check, said, verdict.observed)
+    for gate, count in sorted(quiet.items()):
+        shown.add_row(gate, "suite", Text("pass", "green"), f"{count} expectations")
     console.print(shown)
 
 
@@ -190,6 +214,7 @@ def lineage(found: Mapping[str, Any]) -> None:
         ("resource", f"{resource.get('resource_type', '?')}, keyed id {resource.get('resource_key', '?')}"),
         ("source", "file {source_table}, line {row} ({format})".format(**source) if source else "?"),
         ("sha256", source.get("sha256", "?")),
+        ("mapping", "{name}, section {section}, {fingerprint}".format(**found["mapping"]) if found["mapping"] else "?"),
         ("policy", f"{scrub.get('policy', '?')} {scrub.get('policy_fingerprint', '?')}"),
         *((name.replace("_", " "), scrub.get(name, "?")) for name in ("key_id", "run_id", "code_version")),
     ]  # fmt: skip

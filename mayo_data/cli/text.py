@@ -104,6 +104,9 @@ def evaluate(
         str, typer.Option("--optional", help="Categories that need not be found, with commas between.")
     ] = ",".join(sorted(OPTIONAL)),
     known: Annotated[bool, typer.Option("--known/--blind", help="Use the records that the corpus holds.")] = True,
+    by_origin: Annotated[
+        bool, typer.Option("--by-origin", help="Also show who is found by the origin of their name.")
+    ] = False,
     report: Annotated[Path | None, typer.Option("--report", help="Write the figures as JSON (no text in it).")] = None,
     misses: Annotated[
         Path | None, typer.Option("--misses", help="Write what was missed, with its context: PHI zone, mode 0600.")
@@ -117,6 +120,8 @@ def evaluate(
     wanted = frozenset(name.strip().upper() for name in optional.split(",") if name.strip())
     found = measure(corpora.read(corpus, form), md.Detector(_model(model)), optional=wanted, known=known)
     _figures(found)
+    if by_origin:
+        _origins(found)
     if report is not None:
         report.write_bytes(orjson.dumps(found.dict(), option=orjson.OPT_INDENT_2) + b"\n")
     if misses is not None:
@@ -160,3 +165,22 @@ def _figures(found: Evaluation) -> None:
         f"documents: {found.documents:,}, with a leak {found.leaking:,}; "
         f"without any PHI {found.clean:,}, of which something was taken in {found.clean_touched:,}"
     )
+
+
+def _origins(found: Evaluation) -> None:
+    table = show.table(
+        "People found, by the origin of their name",
+        ("origin", "spans", "covered", "95 % interval", "touched"),
+        right=("spans", "covered", "touched"),
+    )
+    for name, row in found.dict()["origins"].items():
+        low, high = row["interval"]
+        table.add_row(
+            name.replace("_", " "),
+            f"{row['spans']:,}",
+            f"{row['covered']:.3f}",
+            f"{low:.3f} to {high:.3f}",
+            f"{row['touched']:.3f}",
+        )
+    show.console.print(table)
+    show.console.print("several: the name is common in more than one; unlisted: in none of the lists that ship")

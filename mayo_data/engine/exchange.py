@@ -7,6 +7,7 @@ of shards, and a reader maps only the batches it needs.
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -45,8 +46,8 @@ class ExchangeWriter:
         self._rows = 0
         self._written = 0
         self.parcels: list[Parcel] = []
-        self._part = path.with_suffix(f".{os.getpid()}.part")
-        self._file = self._part.open("wb")
+        self._part = path.with_suffix(f".{secrets.token_hex(4)}.part")  # two attempts at one task do not meet
+        self._file = open(self._part, "wb", opener=_private)  # noqa: SIM115 - closed by close or abandon
         self._writer = pa.ipc.new_file(self._file, schema)
 
     def write(self, batch: pa.RecordBatch) -> None:
@@ -97,7 +98,7 @@ def save(table: pa.Table, path: Path) -> None:
         table: The table.
         path: Its file.
     """
-    with pa.OSFile(str(path), "wb") as out, pa.ipc.new_file(out, table.schema) as writer:
+    with open(path, "wb", opener=_private) as out, pa.ipc.new_file(out, table.schema) as writer:
         writer.write_table(table)
 
 
@@ -127,3 +128,8 @@ def gather(files: Iterable[tuple[Path, Sequence[Parcel]]], shard: int, schema: p
                 reader = pa.ipc.open_file(source)
                 batches += [reader.get_batch(index) for index in mine]
     return pa.Table.from_batches(batches, schema=schema)
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file that only its owner may read: before the build, rows still wait to be audited."""
+    return os.open(path, flags, 0o600)

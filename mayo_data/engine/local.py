@@ -20,6 +20,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+_RARE = (200_000, 20, 1000)  # of the garbage collector: stages make millions of objects and no cycles
 _THREADS_AT_MOST = 4  # beyond that, what Python itself does would be waited for
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -43,12 +44,15 @@ class LocalEngine:
     """
 
     def __init__(self, workers: int = 0) -> None:
-        self.workers = workers or cores()
+        self.workers = self.threads = workers or cores()
         self._pool: ProcessPoolExecutor | None = None
         self._set: list[str] = []
         self._spawned = False
+        self._collected = gc.get_threshold()
 
     def __enter__(self) -> LocalEngine:
+        self._collected = gc.get_threshold()
+        gc.set_threshold(*_RARE)
         if self.workers > 1:
             # One thread of numpy a worker: several workers with several threads each wait for one another.
             self._set = [name for name in _THREADS if name not in os.environ]
@@ -61,6 +65,7 @@ class LocalEngine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        gc.set_threshold(*self._collected)
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
@@ -149,11 +154,11 @@ def _nameless_main() -> Iterator[None]:
 def _settle() -> None:
     """Make a worker's garbage collector rare, and let the worker end with its run.
 
-    Stages make millions of objects and no cycles. And where the run is killed, its workers would otherwise wait for
+    Where the run is killed, its workers would otherwise wait for
     ever, or write beside the run that resumes.
     """
     gc.freeze()
-    gc.set_threshold(200_000, 20, 1000)
+    gc.set_threshold(*_RARE)
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

@@ -75,14 +75,14 @@ class Ledger:
             StoreError: The ledger cannot be written, or its end is not the one that was written last.
             MayoDataError: `body` cannot be written as JSON, or `at` is no time.
         """
-        stamp = _stamp(at)
+        when = stamp(at)
         with self._turn() as handle:
             torn, last = _tail(handle)
             self._agree(last)
             if torn:
                 os.ftruncate(handle, os.fstat(handle).st_size - torn)
-                last = self._write(handle, last, "healed", {"bytes": torn}, _stamp(None))
-            return str(self._write(handle, last, kind, body, stamp)["digest"])
+                last = self._write(handle, last, "healed", {"bytes": torn}, stamp(None))
+            return str(self._write(handle, last, kind, body, when)["digest"])
 
     def settle(self) -> None:
         """Finish what a crash left half done: a torn last line, or a note that does not know the last record yet.
@@ -97,7 +97,7 @@ class Ledger:
             self._agree(last)
             if torn:
                 os.ftruncate(handle, os.fstat(handle).st_size - torn)
-                self._write(handle, last, "healed", {"bytes": torn}, _stamp(None))
+                self._write(handle, last, "healed", {"bytes": torn}, stamp(None))
             elif last:
                 self._remember(last)
 
@@ -124,8 +124,54 @@ class Ledger:
                 if kind is None or record["kind"] == kind:
                     yield record
 
+    def adopt(self, content: bytes) -> int:
+        """Take over a ledger that went on elsewhere; what was written here alone follows it, in its order.
+
+        A copy of a store that is read on two machines has two ends. Records of this one are appended again, with the
+        time at which they were made.
+
+        Args:
+            content: Whole lines of the other ledger.
+
+        Returns:
+            How many records of this one were appended again.
+
+        Raises:
+            StoreError: One of the two is no unbroken chain, or cannot be written.
+        """
+        draft = Ledger(self.path.with_name(self.path.name + ".adopted"))
+        draft.path.parent.mkdir(parents=True, exist_ok=True)
+        draft.path.write_bytes(content)
+        _note(draft.path).unlink(missing_ok=True)
+        try:
+            if any(problem.rule != "cut_off" for problem in verify(draft.path)):
+                raise StoreError("the ledger that was fetched is damaged", hint="ask who published it")
+            here, there = list(self.records()), list(draft.records())
+            apart = (n for n, (a, b) in enumerate(zip(here, there, strict=False)) if a != b)
+            shared = next(apart, min(len(here), len(there)))
+            if len(there) == shared:
+                return 0
+            draft._remember(there[-1])
+            for record in here[shared:]:
+                draft.append(record["kind"], record["body"], at=record["at"])
+            last = list(draft.records())[-1]
+            draft.path.replace(self.path)  # it is longer than what was noted, so a crash here is settled
+            self._remember(last)
+            return len(here) - shared
+        finally:
+            for left in (draft.path, _note(draft.path)):
+                left.unlink(missing_ok=True)
+
     def head(self) -> str:
         """Return the digest of the last record: written down elsewhere, it shows whether the end was cut off.
+
+        Raises:
+            StoreError: The last line is no record.
+        """
+        return self.end()[1]
+
+    def end(self) -> tuple[int, str]:
+        """Return number and digest of the last record; 0 and zeros where there is none.
 
         Raises:
             StoreError: The last line is no record.
@@ -133,12 +179,12 @@ class Ledger:
         try:
             handle = os.open(self.path, os.O_RDONLY)
         except FileNotFoundError:
-            return GENESIS
+            return 0, GENESIS
         try:
             _, last = _tail(handle)
         finally:
             os.close(handle)
-        return str(last["digest"]) if last else GENESIS
+        return (int(last["seq"]), str(last["digest"])) if last else (0, GENESIS)
 
     @contextmanager
     def _turn(self) -> Iterator[int]:
@@ -215,7 +261,7 @@ def verify(path: Path, *, anchors: Collection[str] = ()) -> list[Problem]:
         StoreError: The file cannot be read.
     """
     problems: list[Problem] = []
-    seen, prev, seq, number = {GENESIS}, GENESIS, 0, 0
+    seen, prev, seq, number = {GENESIS: 0}, GENESIS, 0, 0
     noted = _noted(path)
     try:
         with path.open("rb") as file:
@@ -236,12 +282,12 @@ def verify(path: Path, *, anchors: Collection[str] = ()) -> list[Problem]:
                 if record["prev"] != prev:
                     problems.append(Problem(number, "chain", "it does not follow the record before it"))
                 seq, prev = record["seq"], digest
-                seen.add(digest)
+                seen[digest] = seq
     except FileNotFoundError:
         pass
     except OSError as error:
         raise StoreError(f"the ledger cannot be read: {error.strerror}", hint="check its rights") from error
-    if (noted is None and number > 1) or (noted is not None and noted["digest"] not in seen):
+    if (noted is None and number > 1) or (noted is not None and seen.get(noted["digest"]) != noted["seq"]):
         problems.append(Problem(0, "cut_off", "the record that was written last, as noted beside it, is not there"))
     problems += [
         Problem(0, "anchor", "a digest that was anchored elsewhere is not in the chain")
@@ -295,17 +341,31 @@ def _note(path: Path) -> Path:
 
 def _noted(path: Path) -> Json | None:
     try:
-        noted = orjson.loads(_note(path).read_bytes())
+        text = _note(path).read_bytes()
+        noted = orjson.loads(text)
     except FileNotFoundError:
         return None
     except (OSError, orjson.JSONDecodeError):
-        noted = None
-    if not isinstance(noted, dict) or type(noted.get("seq")) is not int or "digest" not in noted:
+        text, noted = b"", None
+    whole = isinstance(noted, dict) and set(noted) == {"digest", "seq"} and type(noted["seq"]) is int
+    if not whole or text != _encode(noted) + b"\n":
         return {"seq": 1 << 62, "digest": ""}  # damaged: agrees with nothing
-    return noted
+    found: Json = noted
+    return found
 
 
-def _stamp(at: str | None) -> str:
+def stamp(at: str | None) -> str:
+    """Return a time as a record has it: ISO 8601 in UTC, to the microsecond.
+
+    Args:
+        at: ISO 8601 time with zone; None for now.
+
+    Raises:
+        MayoDataError: It is no time, or has no zone.
+
+    >>> stamp("2026-01-01T01:00:00+01:00")
+    '2026-01-01T00:00:00.000000+00:00'
+    """
     if at is None:
         return datetime.now(UTC).isoformat(timespec="microseconds")
     try:

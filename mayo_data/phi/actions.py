@@ -41,7 +41,7 @@ _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _UNIT_KEYS = {"unit": b"unit", "system": b"system", "code": b"code"}
 _URL = re.compile(r"[A-Za-z0-9:/._|-]{1,200}")
 _PUBLIC_URLS = ("http://hl7.org/", "https://hl7.org/", "http://loinc.org/", "https://loinc.org/")
-_POSTAL = re.compile(r"(?=.*\d)[A-Za-z0-9 -]{2,12}")
+_POSTAL = re.compile(r"(?=.{0,11}\d)[A-Za-z0-9 -]{2,12}")
 _COMPARATORS = frozenset([b'"<"', b'"<="', b'">="', b'">"', b'"ad"'])
 _MOST = 100_000  # entries of a cache before it starts afresh
 _YEARS = frozenset([b'"a"', b'"yr"', b'"yrs"', b'"year"', b'"years"', b'"Years"', b'"y"'])

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
 
-from mayo_data.phi.words import common
+from mayo_data.phi.words import all_family_names, common, eponyms, everyday, guard, vocabulary
 from mayo_data.types import Identifier
 
 _TOKENS = re.compile(r"[^\W\d_]+|\d+")
@@ -322,3 +323,80 @@ class Audit:
             if first:
                 return False  # a visit that follows may, once moved, fall on the day
         return False
+
+
+class Strangers:
+    """Searches output strings for the rare names of other patients: given and family name side by side.
+
+    A text may name another patient, a twin, a neighbour in the room, whom its subject's own record does not. Only a
+    family name that few bear, that is no word of everyday or medical language and that no surrogate has says who it
+    is; and only with the given name beside it.
+
+    Args:
+        names: Family name to given names, as `rare` returns them.
+
+    Attributes:
+        touched: A text whose `touches` are disjoint from it holds none of the names.
+
+    >>> others = Strangers(Strangers.rare([[Identifier("PATIENT", "full", "Ottoline Quimbleford")]]))
+    >>> others.named("the twin, QUIMBLEFORD, Ottoline"), others.named("Quimbleford sign")
+    (True, False)
+    """
+
+    def __init__(self, names: Mapping[str, Sequence[str]]) -> None:
+        self._names = {family: frozenset(given) for family, given in names.items()}
+        self.touched = frozenset(self._names)
+
+    @staticmethod
+    def rare(people: Iterable[Sequence[Identifier]], *, most: int = 2) -> dict[str, list[str]]:
+        """Return the rare family names of patients, with their given names.
+
+        Args:
+            people: What the record says of each patient.
+            most: Patients who may bear a name for it to be rare.
+        """
+        bearers: Counter[str] = Counter()
+        found: dict[str, set[str]] = {}
+        for identifiers in people:
+            given, family = _own_names(identifiers)
+            bearers.update(family)
+            for name in family:
+                found.setdefault(name, set()).update(given - {name})
+        known = common() | guard() | eponyms() | everyday() | vocabulary() | all_family_names()
+        return {
+            name: sorted(given)
+            for name, given in found.items()
+            if given and len(name) > 4 and bearers[name] <= most and name not in known
+        }
+
+    def named(self, text: str) -> bool:
+        """Return whether a text names one of them.
+
+        Args:
+            text: An output string.
+        """
+        words = [word for word in _TOKENS.findall(_plain(text)) if not word.isdigit()]
+        return any(
+            word in self._names and not self._names[word].isdisjoint(words[max(at - 1, 0) : at + 2])
+            for at, word in enumerate(words)
+        )
+
+
+def _own_names(identifiers: Sequence[Identifier]) -> tuple[set[str], set[str]]:
+    """Given and family names of a patient, one word each."""
+    given: set[str] = set()
+    family: set[str] = set()
+    for category, part, value in identifiers:
+        if category != "PATIENT":
+            continue
+        words = [word for word in _TOKENS.findall(_plain(value)) if len(word) > 2 and not word.isdigit()]
+        words = [word for word in words if word not in _BESIDE and word not in _LINK]
+        if part == "family":
+            family.update(words[-1:])
+        elif part == "given":
+            given.update(words[:1])
+        elif part == "full" and len(words) > 1:
+            turned = "," in value or "^" in value
+            given.add(words[1] if turned else words[0])
+            family.add(words[0] if turned else words[-1])
+    return given, family

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from mayo_data.phi import origins
 from mayo_data.phi.corpora import Document, Gold
 from mayo_data.types import PhiSpan
 
@@ -65,6 +66,20 @@ class _Tally:
     covered: int = 0
     touched: int = 0
 
+    def add(self, hits: int, characters: int) -> None:
+        self.spans += 1
+        self.touched += hits > 0
+        self.covered += hits == characters
+
+    def dict(self) -> dict[str, Any]:
+        share = Share(self.covered, self.spans)
+        return {
+            "spans": self.spans,
+            "covered": round(share.value, 4),
+            "interval": [round(end, 4) for end in share.interval],
+            "touched": round(Share(self.touched, self.spans).value, 4),
+        }
+
 
 @dataclass
 class Evaluation:
@@ -83,6 +98,7 @@ class Evaluation:
         taken: Letters and digits taken.
         plain: Letters and digits outside of marked spans.
         misses: Required spans that were not covered, with the text beside them.
+        origins: Spans of people by the origin of their name, see `mayo_data.phi.origins`.
     """
 
     documents: int = 0
@@ -98,6 +114,7 @@ class Evaluation:
     plain: int = 0
     misses: list[dict[str, Any]] = field(default_factory=list)
     categories: dict[str, _Tally] = field(default_factory=dict)
+    origins: dict[str, _Tally] = field(default_factory=dict)
     optional: frozenset[str] = OPTIONAL
 
     def _sum(self, what: str) -> Share:
@@ -131,16 +148,10 @@ class Evaluation:
 
     def dict(self) -> dict[str, Any]:
         """Return the figures, and no text."""
-        table = {}
-        for name, tally in sorted(self.categories.items()):
-            share = Share(tally.covered, tally.spans)
-            table[name] = {
-                "spans": tally.spans,
-                "covered": round(share.value, 4),
-                "interval": [round(end, 4) for end in share.interval],
-                "touched": round(Share(tally.touched, tally.spans).value, 4),
-                "required": name not in self.optional,
-            }
+        table = {
+            name: {**tally.dict(), "required": name not in self.optional}
+            for name, tally in sorted(self.categories.items())
+        }
         return {
             "documents": self.documents,
             "characters": self.characters,
@@ -156,6 +167,7 @@ class Evaluation:
             "character_f1": round(self.f1, 4),
             "plain_text_taken": round((self.taken - self.hit) / self.plain, 5) if self.plain else 0.0,
             "categories": table,
+            "origins": {name: tally.dict() for name, tally in sorted(self.origins.items())},
         }
 
 
@@ -216,11 +228,11 @@ def _count(made: Evaluation, document: Document, found: list[PhiSpan]) -> None:
         inside = [at for at in range(span.start, span.end) if text[at].isalnum()]
         if not inside:
             continue
-        tally = made.categories.setdefault(span.category, _Tally())
         hits = sum(taken[at] for at in inside)
-        tally.spans += 1
-        tally.touched += hits > 0
-        tally.covered += hits == len(inside)
+        made.categories.setdefault(span.category, _Tally()).add(hits, len(inside))
+        if span.category in origins.PEOPLE:
+            name = origins.origin(text[span.start : span.end])
+            made.origins.setdefault(name, _Tally()).add(hits, len(inside))
         if hits < len(inside) and span.category not in made.optional:
             leaks = True
             made.misses.append(

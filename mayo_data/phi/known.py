@@ -38,7 +38,7 @@ _SUFFIXES = NAME_FRAME | {"mx"}
 _GAP = re.compile(r"[\s,'’^_\-]{0,3}|\d{1,4},?\s")
 _GAP_DOT = re.compile(r"[\s.,'’^_\-]{0,3}")
 _DATE_GAPS = re.compile(r"\d{1,4}\s?([-/. ])\s?\d{1,2}\s?\1\s?\d{2,4}|.*[a-z].*|\d{6,8}", re.DOTALL)
-_SENTENCE = re.compile(r"(?:^|[.!?:;\n\r•*#>-]\s*)$")
+_SENTENCE = re.compile(r"(?:^|[.!?:;\n\r•*#>-]\s{0,6})$")
 _SEPARATORS = re.compile(r"[\W_]+")
 _GENERATIONS = frozenset({"ii", "iii", "iv", "jr", "sr"})
 _FUNCTION = frozenset(
@@ -50,7 +50,7 @@ _FUNCTION = frozenset(
 )  # fmt: skip
 _LEVEL = re.compile(r"\s(?:levels?|toxicity|carbonate|salts?|mg|\d)")
 _FOLLOWS = re.compile(r"(?P<own>['’]s\b)|\s(?P<v>[a-z]{2,12})\b")
-_LINE_END = re.compile(r"[ \t]*[.,!]?[ \t]*(?:\r|\n|$)")
+_LINE_END = re.compile(r"[ \t]*+(?:[.,!][ \t]*+)?(?:\r|\n|$)")
 _LAST_FOUR = re.compile(r"\b(?:ssn|ss|social|last\s*(?:four|4)|ending|ends)\b[^\d\n]{0,40}$|[x*#]{2}[- ]$")
 _SHORT_LABEL = re.compile(r"(?:\b(?:mrn|mr|id|no|number|record|account|acct|member|chart|room|ext)\b[.:#\s]*|#\s?)$")
 

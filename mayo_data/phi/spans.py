@@ -66,7 +66,9 @@ def merge(spans: Iterable[PhiSpan], text: str) -> list[PhiSpan]:
     family = families()
     widened: list[PhiSpan] = []
     for span in spans:
-        start, end = whole(text, max(span.start, 0), min(span.end, len(text)))
+        start, end = max(span.start, 0), min(span.end, len(text))
+        if start < end:  # a site's own recognizer may say anything
+            start, end = whole(text, start, end)
         if start < end:
             widened.append(span if (start, end) == span[:2] else span._replace(start=start, end=end))
     widened.sort(key=lambda s: (s.start, -s.end, -s.score))
@@ -85,6 +87,9 @@ def merge(spans: Iterable[PhiSpan], text: str) -> list[PhiSpan]:
                 continue
             if last.score >= span.score:
                 span = span._replace(start=last.end)
+            elif last.start >= span.start:  # the rest of a longer one, and all of it inside
+                kept.pop()
+                continue
             else:
                 kept[-1] = last._replace(end=span.start)
             break

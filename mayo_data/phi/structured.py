@@ -20,11 +20,12 @@ from mayo_data.phi import ages, fhir_dates, masks, rules
 from mayo_data.phi.actions import Actions, Memo, Raw, Value, encode, parse, parts
 from mayo_data.phi.elements import CHOICES, EXPORTED, by_type, elements, required_codes
 from mayo_data.phi.exported import Exported
-from mayo_data.phi.identifiers import reference_key
+from mayo_data.phi.lines import opened, reference, string, version
 from mayo_data.phi.policy import PhiPolicy
 from mayo_data.phi.pseudonyms import Pseudonyms
 from mayo_data.phi.subject import Reject, Subject
 from mayo_data.phi.text import Gazetteer, Known, TextScrubber, TextSettings
+from mayo_data.phi.time_limit import TimeLimit, TooSlow
 from mayo_data.phi.vault import Person, Vault
 from mayo_data.stage import fate, tally
 from mayo_data.types import Json
@@ -45,7 +46,7 @@ _objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw] | None]).decode
 _pieces = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-def text_scrubber(policy: PhiPolicy, secret: Secret, vault: Vault) -> TextScrubber:
+def text_scrubber(policy: PhiPolicy, secret: Secret, vault: Vault | None) -> TextScrubber:
     """Return the free-text scrubber of a policy, with the site's directory from the vault."""
     kept = frozenset({"YEAR", "STATE", "COUNTRY"}) | (frozenset({"DATE"}) if policy.dates == "keep" else frozenset())
     settings = TextSettings(
@@ -54,12 +55,12 @@ def text_scrubber(policy: PhiPolicy, secret: Secret, vault: Vault) -> TextScrubb
         keep=kept,
     )
     model = None if policy.model == "none" else policy.model
-    return TextScrubber(settings, secret, Gazetteer(vault.directory()), model=model)
+    return TextScrubber(settings, secret, Gazetteer(vault.directory() if vault else []), model=model)
 
 
 def detector(stage: Scrub) -> str:
-    """Return the fingerprint of the text detector that a scrub uses."""
-    return _Scrubber.of(stage).detector
+    """Return the fingerprint of the text detector that a scrub uses; whom the vault knows is no part of it."""
+    return text_scrubber(stage.policy, stage.secret, None).fingerprint
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Scrub:
         vault: The vault's file.
         as_of: ISO date at which ages over the top age are judged, for whoever is alive.
         whole: For FHIR out: every resource type and element, not only those of which events are made.
+        seconds: Processor seconds that one resource may take, for each MiB of it that is begun; 0 for no limit.
     """
 
     policy: PhiPolicy
@@ -81,6 +83,7 @@ class Scrub:
     vault: Path
     as_of: str
     whole: bool = False
+    seconds: int = 120
     name: str = field(default="scrub", init=False)
     reads: str = field(default="raw", init=False)
     writes: str = field(default="scrubbed", init=False)
@@ -95,7 +98,9 @@ class Scrub:
         """Turn `raw` batches into `scrubbed` batches; each ends with one tally row."""
         scrubber = _Scrubber.of(self)
         for batch in batches:
-            yield scrubber.batch(batch)
+            with TimeLimit(self.seconds) as limit:
+                done = scrubber.batch(batch, limit)
+            yield done
 
 
 class _Scrubber:
@@ -109,7 +114,6 @@ class _Scrubber:
         self._as_of = stage.as_of
         self._vault = Vault(stage.vault, stage.vault_secret, readonly=True)
         scrubber = text_scrubber(stage.policy, stage.secret, self._vault)
-        self.detector = scrubber.fingerprint
         self._actions = Actions(stage.policy, stage.secret, scrubber, self._vault)
         self._names = Pseudonyms(stage.secret, self._vault, self._actions.systems, stage.policy.bases)
         self._exported = Exported(self._actions, self._names, stage.policy.extensions)
@@ -145,7 +149,7 @@ class _Scrubber:
     def close(self) -> None:
         self._vault.close()
 
-    def batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def batch(self, batch: pa.RecordBatch, limit: TimeLimit) -> pa.RecordBatch:
         rows = batch.num_rows
         types: list[str | None] = [None] * rows
         keys: list[int | None] = [None] * rows
@@ -162,20 +166,24 @@ class _Scrubber:
             if fates[row] is not None:
                 continue
             try:
-                resource = _parse(body or b"")
-                kind = self._kind(resource)
-                types[row] = kind
-                actions.decisions = []
-                clean, keys[row], subjects[row] = self._one(resource, kind)
-                bodies[row] = encode(clean)
-                if "meta" in resource:
-                    versions[row] = _version(resource["meta"])
-                if actions.decisions:
-                    decisions[row] = actions.decisions
+                with limit.of(len(body or b"")):
+                    resource = opened(body or b"")
+                    kind = self._kind(resource)
+                    types[row] = kind
+                    actions.decisions = []
+                    clean, keys[row], subjects[row] = self._one(resource, kind)
+                    bodies[row] = encode(clean)
+                    if "meta" in resource:
+                        versions[row] = version(resource["meta"])
+                    if actions.decisions:
+                        decisions[row] = actions.decisions
             except Reject as verdict:
                 keys[row] = subjects[row] = None
                 fates[row] = fate("scrub", verdict.reason)
                 paths[row] = verdict.path or None
+            except TooSlow:
+                keys[row] = subjects[row] = decisions[row] = None
+                bodies[row], fates[row] = body, fate("scrub", "too_slow")
         out = schema.table("scrubbed")
         arrays = [
             batch.column("source_table"), batch.column("source_row"), pa.array(types, pa.string()),
@@ -199,7 +207,7 @@ class _Scrubber:
         walk = self._walk(kind)
         if walk is None:
             raise Reject("not_about_a_patient" if kind in self._directory else "type_not_in_policy")
-        ident = _string(resource["id"]) if "id" in resource else None
+        ident = string(resource["id"]) if "id" in resource else None
         if not ident:
             raise Reject("missing_id", kind + ".id")
         actions = self._actions
@@ -271,7 +279,7 @@ class _Scrubber:
 
     def _key(self, raw: bytes, hint: str) -> str | None:
         if raw not in self._references:
-            _roomy(self._references)[raw] = _reference(raw, hint)
+            _roomy(self._references)[raw] = reference(raw, hint)
         return self._references[raw]
 
     def _ready(self, person: Person) -> Subject:
@@ -386,7 +394,7 @@ class _Scrubber:
                 self._actions.counts["elements/contained"] += 1
                 return None
             clean = {"resourceType": kind, **(walk(found) or {})}
-            ident = _string(found["id"]) if "id" in found else None
+            ident = string(found["id"]) if "id" in found else None
             if ident:
                 clean["id"] = self._names.local(ident)
             return clean
@@ -546,37 +554,6 @@ def _each(action: Value) -> Value:
     return each
 
 
-def _parse(body: bytes) -> dict[str, msgspec.Raw]:
-    """Take a line apart: top-level elements, each still as it is written."""
-    try:
-        if not body.isascii():
-            body.decode("utf-8")
-        return parts(body)
-    except UnicodeDecodeError:
-        raise Reject("bad_utf8") from None
-    except msgspec.ValidationError:
-        raise Reject("not_an_object") from None
-    except (msgspec.DecodeError, RecursionError):
-        raise Reject("bad_json") from None
-
-
-def _string(raw: msgspec.Raw) -> str | None:
-    value = bytes(raw)
-    if value[:1] != b'"':
-        return None
-    return value[1:-1].decode() if b"\\" not in value else str(parse(value))
-
-
-def _reference(raw: bytes, hint: str) -> str | None:
-    """Key of a reference; of a list, of the first that names a patient."""
-    try:
-        value = parse(raw)
-    except msgspec.DecodeError:
-        return None
-    keys = [reference_key(one, hint) for one in (value if type(value) is list else [value])]
-    return next((key for key in keys if key is not None and key.startswith("Patient/")), keys[0] if keys else None)
-
-
 def _roomy(cache: dict[Any, Any]) -> dict[Any, Any]:
     if len(cache) >= _PEOPLE:
         del cache[next(iter(cache))]
@@ -585,15 +562,3 @@ def _roomy(cache: dict[Any, Any]) -> dict[Any, Any]:
 
 def _bears_text(spec: dict[str, Any]) -> bool:
     return any(_bears_text(inner) if isinstance(inner, dict) else inner in _BEARING for inner in spec.values())
-
-
-def _version(raw: msgspec.Raw) -> int | None:
-    """Order of versions: microseconds of meta.lastUpdated. Real time, so it never leaves the PHI zone."""
-    if b"lastUpdated" not in bytes(raw):
-        return None
-    try:
-        meta = parse(raw)
-        text = meta.get("lastUpdated") if type(meta) is dict else None
-        return fhir_dates.microseconds(text) if type(text) is str else None
-    except msgspec.DecodeError:
-        return None

@@ -321,7 +321,7 @@ class Surrogates:
         return "".join(reversed(out))
 
     def _phone(self, text: str, known: Known) -> str:
-        main = re.split(r"(?i)\s*(?:x|ext)", text, maxsplit=1)[0]
+        main = re.split(r"(?i)(?<!\s)\s*(?:x|ext)", text, maxsplit=1)[0]
         tail = text[len(main) :]
         digits = "".join(filter(str.isdecimal, main))
         if text.lstrip().startswith("+") and not digits.startswith("1"):

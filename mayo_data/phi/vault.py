@@ -33,6 +33,9 @@ create table if not exists directory(key blob primary key, sealed blob not null)
 create table if not exists owner(key blob primary key, sealed blob not null) without rowid;
 create table if not exists named(key blob primary key, sealed blob not null) without rowid;
 create table if not exists medication(key blob primary key, sealed blob not null) without rowid;
+create table if not exists withdrawn(key blob primary key) without rowid;
+create table if not exists crosswalk(key integer primary key, subject integer, sealed blob not null);
+create index if not exists crosswalk_subject on crosswalk(subject);
 """
 
 
@@ -168,6 +171,66 @@ class Vault:
         row = self._db.execute("select key, sealed from person where subject = ?", (subject_id,)).fetchone()
         return self._person(row[1], row[0]) if row else None
 
+    def withdraw(self, subject_id: int) -> bool:
+        """Mark the patient behind a `subject_id`, so that later runs know them under any key (after `index`).
+
+        Returns:
+            Whether the vault knows the patient.
+        """
+        with self._db:
+            query = "insert or ignore into withdrawn select key from person where subject = ?"
+            self._db.execute(query, (subject_id,))
+        marked = "select 1 from person where subject = ? and key in (select key from withdrawn)"
+        return self._db.execute(marked, (subject_id,)).fetchone() is not None
+
+    def withdrawn(self) -> frozenset[int]:
+        """Return the `subject_id`s of the patients who are marked (after `index`)."""
+        query = "select subject from person where subject is not null and key in (select key from withdrawn)"
+        return frozenset(row[0] for row in self._db.execute(query))
+
+    def forget(self, subject_id: int) -> int:
+        """Remove all that is known of a patient but the mark of `withdraw`; return how many rows went.
+
+        The mark is a keyed digest that says nothing by itself.
+        """
+        gone = 0
+        self._db.execute("pragma secure_delete = on")
+        with self._db:
+            for (key,) in self._db.execute("select key from person where subject = ?", (subject_id,)).fetchall():
+                for owned, sealed in self._db.execute("select key, sealed from owner").fetchall():
+                    if self._is(str(self._open(sealed, owned)), key):
+                        gone += self._db.execute("delete from owner where key = ?", (owned,)).rowcount
+                gone += self._db.execute("delete from alias where person = ?", (key,)).rowcount
+                gone += self._db.execute("delete from person where key = ?", (key,)).rowcount
+            gone += self._db.execute("delete from crosswalk where subject = ?", (subject_id,)).rowcount
+        if gone:
+            self._db.execute("vacuum")
+        return gone
+
+    def cross(self, rows: Iterable[tuple[int, int, str]]) -> int:
+        """Keep which source resource a keyed id stands for, sealed: the crosswalk. Off unless a site turns it on.
+
+        Args:
+            rows: `resource_key`, `subject_id`, and `Type/id` as the source has it.
+
+        Returns:
+            How many there were.
+        """
+        sealed = [(key, subject, self._seal(name, _number(key))) for key, subject, name in rows]
+        with self._db:
+            self._db.executemany("insert or replace into crosswalk values (?, ?, ?)", sealed)
+        return len(sealed)
+
+    @property
+    def crossed(self) -> bool:
+        """Whether there is a crosswalk."""
+        return self._db.execute("select 1 from crosswalk limit 1").fetchone() is not None
+
+    def identify(self, resource_key: int) -> str | None:
+        """Return the source resource behind a keyed id, as `Type/id`, or None. Re-identification: record it first."""
+        row = self._db.execute("select sealed from crosswalk where key = ?", (resource_key,)).fetchone()
+        return str(self._open(row[0], _number(resource_key))) if row else None
+
     def strangers(self, subjects: Iterable[int]) -> int:
         """Return how many of some `subject_id`s belong to nobody here (after `index`)."""
         known = {row[0] for row in self._db.execute("select subject from person")}
@@ -191,6 +254,11 @@ class Vault:
         """Return the code of a Medication that a reference key names, or None."""
         found: Json | None = self._get("medication", ref)
         return found
+
+    def people(self) -> Iterator[Person]:
+        """Yield every patient, for the leak audit."""
+        for key, sealed in self._db.execute("select key, sealed from person order by key"):
+            yield self._person(sealed, key)
 
     def directory(self) -> Iterator[Identifier]:
         """Yield the names, numbers and addresses of clinicians and facilities."""
@@ -231,7 +299,15 @@ class Vault:
         gone = self._key("person", ref)
         self._db.execute("delete from person where key = ?", (gone,))
         self._db.execute("update alias set person = ? where person = ?", (key, gone))
+        self._db.execute("insert or ignore into withdrawn select ? from withdrawn where key = ?", (key, gone))
         self._db.execute("insert or replace into alias values (?, ?)", (self._key("alias", ref), key))
+
+    def _is(self, ref: str, key: bytes) -> bool:
+        """Whether a reference key names the person of a row."""
+        if self._key("person", ref) == key:
+            return True
+        row = self._db.execute("select person from alias where key = ?", (self._key("alias", ref),)).fetchone()
+        return row is not None and row[0] == key
 
     def _get(self, table: str, ref: str) -> Any:
         key = self._key(table, ref)
@@ -249,8 +325,8 @@ class Vault:
         nonce = secrets.token_bytes(_NONCE)
         return nonce + self._aead.encrypt(nonce, msgspec.json.encode(body), key)
 
-    def _open(self, sealed: bytes, key: bytes) -> Json:
-        found: Json = msgspec.json.decode(self._plain(sealed, key))
+    def _open(self, sealed: bytes, key: bytes) -> Any:
+        found: Any = msgspec.json.decode(self._plain(sealed, key))
         return found
 
     def _plain(self, sealed: bytes, key: bytes) -> bytes:
@@ -275,3 +351,8 @@ class Vault:
                 self._db.execute("insert into seal values (?)", (self._seal({"key_id": self._secret.key_id}, b"seal"),))
         else:
             self._open(row[0], b"seal")
+
+
+def _number(key: int) -> bytes:
+    """A number as what its row is sealed to."""
+    return key.to_bytes(8, "big")

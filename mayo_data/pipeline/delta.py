@@ -25,10 +25,11 @@ from mayo_data.phi.structured import Scrub, detector
 from mayo_data.phi.vault import Vault
 from mayo_data.pipeline.omop import OmopSide
 from mayo_data.pipeline.place import Place
-from mayo_data.pipeline.shards import DIGESTED, MEMORY, BaseShard, BuildReceipt, left_by, withdrawn_of
+from mayo_data.pipeline.shards import DIGESTED, MEMORY, BaseShard, BuildReceipt, changed_of, left_by, withdrawn_of
 from mayo_data.sources import fhir
 from mayo_data.store import write
 from mayo_data.store.snapshot import Change, Manifest
+from mayo_data.store.sums import before_and_after
 
 _REBUILD = "run without --delta over the whole export: it replaces everything"
 _WHAT = {
@@ -254,14 +255,26 @@ def replaced_subjects(subjects: Collection[int], path: Path) -> Path:
     return path
 
 
-def changes(builds: Sequence[BuildReceipt]) -> dict[str, Change]:
-    """Add up what the shards say of the digests."""
-    rows, sums = dict.fromkeys(DIGESTED, 0), dict.fromkeys(DIGESTED, 0)
+def changed(work: Path, builds: Sequence[BuildReceipt]) -> dict[str, pa.Table]:
+    """Return the rows of whom a delta speaks, as they were and as they are, of all shards: by logical table."""
+    nobody = {name: schema.table(name).empty_table() for name in DIGESTED}
+    found = {name: [before_and_after(nothing, nothing)] for name, nothing in nobody.items()}
     for receipt in builds:
-        for name, (more, total) in receipt.changes.items():
-            rows[name] += more
-            sums[name] += int(total, 16)
-    return {name: Change(rows[name], sums[name] % 2**128) for name in DIGESTED}
+        if receipt.merged:
+            for name, tables in found.items():
+                tables.append(load(changed_of(work, receipt.number, name)))
+    return {name: pa.concat_tables(tables) for name, tables in found.items()}
+
+
+def changes(changed: Mapping[str, pa.Table]) -> dict[str, Change]:
+    """Return what a delta does to the digests of the logical tables.
+
+    Args:
+        changed: What `changed` returned.
+    """
+    from mayo_data.store import digest
+
+    return {name: Change(*digest.difference(table)) for name, table in changed.items()}
 
 
 def gathered(work: Path, base: Base | None, builds: Sequence[BuildReceipt], ordered: Sequence[Path]) -> dict[str, str]:

@@ -9,6 +9,7 @@ all of its snapshot in one rename, or nothing.
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import time
@@ -26,10 +27,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import mayo_data
-from mayo_data import config as configs
 from mayo_data import keys
-from mayo_data.config import PipelineConfig, ValidateShare
+from mayo_data.config import PipelineConfig
 from mayo_data.conformance.validate import Validate
+from mayo_data.engine import Engine
 from mayo_data.engine.local import LocalEngine, cores, threaded
 from mayo_data.errors import GateError, MayoDataError, SourceError
 from mayo_data.events.normalize import Normalize
@@ -40,16 +41,16 @@ from mayo_data.phi import policy as policies
 from mayo_data.phi.structured import Scrub
 from mayo_data.phi.vault import Vault
 from mayo_data.pipeline import tables
-from mayo_data.pipeline.leaks import refusal
+from mayo_data.pipeline.leaks import note_names, refusal
 from mayo_data.pipeline.omop import OmopSide, several
 from mayo_data.pipeline.place import Place, private
-from mayo_data.pipeline.report import RunReport, Watcher, silent
+from mayo_data.pipeline.report import RunReport, Watcher
+from mayo_data.pipeline.setaside import forget_again, left_out, remember
 from mayo_data.pipeline.shards import BaseShard, BuildReceipt, BuildTask, build_shard
 from mayo_data.pipeline.survey import survey
 from mayo_data.pipeline.tasks import MapReceipt, MapTask, deletions_of, is_quarantined, map_split, rows_of, summed
 from mayo_data.quality import gates
 from mayo_data.sources import fhir
-from mayo_data.sources import omop as omop_sources
 from mayo_data.store.layout import Store
 from mayo_data.types import Step, Verdict
 
@@ -57,109 +58,16 @@ if TYPE_CHECKING:
     from mayo_data.pipeline.delta import Base
     from mayo_data.store.snapshot import Manifest
 
-Inputs = Path | str | Sequence[Path | str]
 _MIB = 1 << 20
 _SHARD_BYTES = 64 * _MIB
 _LEAST_SHARDS = 4
 _SMALL = 32 * _MIB  # of a delta, for which it does not pay to start processes
 
 
-def run_file(
-    pipeline: Path | str,
-    source: Inputs,
-    store: Path | str,
-    *,
-    key_file: Path | str | None = None,
-    phi_zone: Path | str | None = None,
-    workers: int = 0,
-    strict: bool = False,
-    delta: bool = False,
-    validate: ValidateShare | None = None,
-    watcher: Watcher | None = None,
-) -> RunReport:
-    """Run a pipeline file over an export: `md.run`, and what `mayo-data run` calls.
-
-    Args:
-        pipeline: Path of a pipeline file, or the name of a shipped one.
-        source: Folder, file or URL of the export (PHI zone); or one of FHIR and one of OMOP.
-        store: Folder of the store (de-identified zone).
-        key_file: File of the site's key; otherwise the environment variable `MAYO_DATA_KEY`.
-        phi_zone: Folder for quarantine, vault and work in progress.
-        workers: Number of processes; 0 for one a core.
-        strict: Stop at the first bad row instead of setting it aside.
-        delta: Merge the input into the newest snapshot; without, do what the pipeline file says.
-        validate: Which rows are validated, in place of what the pipeline file says: `all`, `sample`, `off`.
-        watcher: Who is told how far it is.
-
-    Raises:
-        MayoDataError: See `run` and `mayo_data.errors`.
-    """
-    config = configs.load(Path(pipeline))
-    return run(
-        config if validate is None else msgspec.structs.replace(config, validate=validate),
-        source,
-        Path(store),
-        keys.load(Path(key_file) if key_file else None),
-        phi_zone=Path(phi_zone) if phi_zone else None,
-        workers=workers,
-        strict=strict,
-        delta=delta,
-        watcher=watcher,
-    )
-
-
-def run(
-    config: PipelineConfig,
-    source: Inputs,
-    store: Path,
-    secret: Secret,
-    *,
-    phi_zone: Path | None = None,
-    workers: int = 0,
-    strict: bool = False,
-    delta: bool = False,
-    watcher: Watcher | None = None,
-) -> RunReport:
-    """Turn an export into a new snapshot of a store: all of it, or nothing.
-
-    Running again is safe: a killed run resumes from its finished parts, and a run over the same input, parameters
-    and key that is in the store already does nothing.
-
-    A delta is what changed since the last run: the newest version of a resource wins, deletions delete, and all that
-    the delta does not speak of stays as it lies. The result is that of a run over everything that was ever read.
-
-    Args:
-        config: The pipeline file.
-        source: Folder, file or URL (`s3://`, `gs://`, `abfss://`, `postgresql://`) of the export (PHI zone); or two:
-            a FHIR export and an OMOP export, whose people become one timeline each.
-        store: Folder of the store (de-identified zone); made where it does not exist.
-        secret: The site's key.
-        phi_zone: Folder for quarantine, vault and work in progress; by default `STORE.phi` beside the store.
-        workers: Number of processes; 0 for one a core.
-        strict: Stop at the first damaged file or quarantined row instead of setting it aside.
-        delta: Merge the input into the newest snapshot, as `source.mode = "delta"` does. Into an empty store, it is
-            a run like any other.
-        watcher: Who is told how far it is.
-
-    Raises:
-        ConfigError: A delta does not fit the snapshot: it was made under other rules.
-        SourceError: Nothing to read, or `strict` met a bad row.
-        GateError: A gate stopped the run.
-        LeakError: The leak audit found an identifier.
-        StoreError: The store belongs to another key, or another run is writing.
-    """
-    place = Place.of(store, phi_zone)
-    inputs = (source,) if isinstance(source, str | Path) else tuple(source)
-    for one in inputs:
-        if not omop_sources.is_server(one):
-            place.apart_from(one)
-    if delta:
-        config = msgspec.structs.replace(config, source=msgspec.structs.replace(config.source, mode="delta"))
-    return _Run(config, inputs, place, secret, workers, strict, watcher or silent).go()
-
-
 @dataclass
-class _Run:
+class Run:
+    """One run, from the export to the snapshot: see `mayo_data.pipeline.start.run`."""
+
     config: PipelineConfig
     inputs: Sequence[Path | str]
     place: Place
@@ -167,6 +75,7 @@ class _Run:
     workers: int
     strict: bool
     tell: Watcher
+    engine: Engine | None = None
     steps: list[Step] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     tables: list[Step] = field(default_factory=list)
@@ -178,6 +87,7 @@ class _Run:
     began: float = field(default_factory=time.monotonic)
 
     def go(self) -> RunReport:
+        """Do all of it."""
         exports, tables = several(self.inputs, self.config.source.format)
         self.export = fhir.discover(exports[0]) if exports else fhir.Export(())
         self.policy = policies.load(self.config.phi.policy, admit=self.config.phi.admit, model=self.config.phi.model)
@@ -187,7 +97,7 @@ class _Run:
         self.ledger = Ledger(self.store.ledger)
         small = self.config.source.mode == "delta" and not tables and self.export.weight < _SMALL
         workers = 1 if small else self.workers
-        with self.store.lock(), self.place.lock(), LocalEngine(workers) as engine:
+        with self.store.lock(), self.place.lock(), self.engine or LocalEngine(workers) as engine:
             try:
                 last = self._heal()
                 first, folder = self._based(last) + len(self.export.files), self.place.phi_zone / "server"
@@ -201,8 +111,9 @@ class _Run:
             finally:
                 if self.omop:
                     self.omop.close()
+                forget_again(self.ledger.path, self.place, self.site_secret)
 
-    def _locked(self, last: Manifest | None, files: Sequence[fhir.SourceFile], engine: LocalEngine) -> RunReport:
+    def _locked(self, last: Manifest | None, files: Sequence[fhir.SourceFile], engine: Engine) -> RunReport:
         surveys = self._survey(files, engine)
         if self.omop:
             self.omop.discover(engine)
@@ -233,18 +144,11 @@ class _Run:
 
     def _heal(self) -> Manifest | None:
         """Finish a run that was killed between its commit and its end; return the manifest of the last one."""
-        self.ledger.settle()
-        if not self.store.snapshots():
-            return None
-        from mayo_data.pipeline.snapshots import recorded
-        from mayo_data.store.snapshot import Manifest  # DuckDB: only when there is a snapshot
+        from mayo_data.pipeline.snapshots import settle
 
-        current = self.store.current()
-        manifest = Manifest.read(current)
-        known = {record["body"]["manifest_sha256"] for record in self.ledger.records("snapshot")}
-        if manifest.sha256 not in known:
-            recorded(self.ledger, current.name, manifest)
-        shutil.rmtree(self.place.work(manifest.run_id), ignore_errors=True)
+        manifest = settle(self.store, self.ledger)
+        if manifest is not None:
+            shutil.rmtree(self.place.work(manifest.run_id), ignore_errors=True)
         return manifest
 
     def _based(self, last: Manifest | None) -> int:
@@ -261,7 +165,7 @@ class _Run:
 
     # ── survey ────────────────────────────────────────────────────────────────────────────────────
 
-    def _survey(self, files: Sequence[fhir.SourceFile], engine: LocalEngine) -> list[fhir.Survey]:
+    def _survey(self, files: Sequence[fhir.SourceFile], engine: Engine) -> list[fhir.Survey]:
         """Look at every file once, and put into the vault what they say of people."""
         named = self.spoken_of if self.base else None
         return survey(files, engine, self.config, self.place, self.site_secret, self.tell, named)
@@ -341,7 +245,7 @@ class _Run:
 
     # ── OMOP ──────────────────────────────────────────────────────────────────────────────────────
 
-    def _enroll(self, side: OmopSide, engine: LocalEngine) -> None:
+    def _enroll(self, side: OmopSide, engine: Engine) -> None:
         """Read the tables, and put into the vault whom they name."""
         side.load(engine, self.work, self.place.quarantine(self.run_id), self.tell)
         vault = Vault(self.place.vault, self.site_secret)
@@ -351,7 +255,7 @@ class _Run:
         finally:
             vault.close()
 
-    def _map_tables(self, side: OmopSide, scrub: Scrub, engine: LocalEngine) -> list[MapReceipt]:
+    def _map_tables(self, side: OmopSide, scrub: Scrub, engine: Engine) -> list[MapReceipt]:
         side.ready(engine, scrub)
         quarantine = self.place.quarantine(self.run_id)
         maps = side.map(engine, scrub, self.config.gates, self.shards, self.work, quarantine, self.tell)
@@ -367,18 +271,20 @@ class _Run:
     def _stages(self) -> tuple[Validate | None, Scrub, Normalize]:
         share = self.config.validate
         validate = None if share == "off" else Validate(share)
-        scrub = Scrub(self.policy, self.secret, self.site_secret, self.place.vault, self.as_of)
+        who = (self.policy, self.secret, self.site_secret, self.place.vault, self.as_of)
+        scrub = Scrub(*who, seconds=self.config.phi.seconds)
         return validate, scrub, Normalize(self.config.events.mapping, 0)
 
     def _map(
         self, surveys: Sequence[fhir.Survey], validate: Validate | None, scrub: Scrub, normalize: Normalize,
-        engine: LocalEngine,
+        engine: Engine,
     ) -> list[MapReceipt]:  # fmt: skip
         splits = sorted((split for found in surveys for split in found.splits), key=lambda split: -split.weight)
         limit = self.config.source.max_line_mib * _MIB
         quarantine = self.place.quarantine(self.run_id)
+        rules, cross = self.config.gates, self.config.phi.crosswalk
         tasks = [
-            MapTask(split, validate, scrub, normalize, self.config.gates, limit, self.shards, self.work, quarantine)
+            MapTask(split, validate, scrub, normalize, rules, limit, self.shards, self.work, quarantine, cross)
             for split in splits
         ]
         total = sum(split.weight for split in splits)
@@ -431,19 +337,20 @@ class _Run:
                 f"manifest.json: {self.verdicts[-1].observed}, and --strict is on", hint="fetch them again"
             )
 
-    def _build(self, maps: Sequence[MapReceipt], scrub: Scrub, engine: LocalEngine) -> list[BuildReceipt]:
+    def _build(self, maps: Sequence[MapReceipt], scrub: Scrub, engine: Engine) -> list[BuildReceipt]:
         self.draft = self.store.staging(self.run_id)
+        note_names(self.work, self.place.vault, scrub.vault_secret)
         exchange = tuple(
             (self.work / f"{receipt.name}.arrow", tuple(receipt.parcels)) for receipt in maps if receipt.parcels
         )
         splits = tuple(self.config.store.splits.items())
-        beside, bases = self._beside(), self._bases()
+        beside, bases, out = self._beside(), self._bases(), left_out(self.ledger.path, self.place, self.site_secret)
         deletions = tuple(deletions_of(self.work, receipt.name) for receipt in maps if receipt.deletions)
         tasks = [
             BuildTask(
                 number, self.shards, exchange, self.draft, self.work, self.place.vault, scrub.vault_secret,
                 scrub.secret, splits, deletions, beside, self._kept(),
-                tuple(sorted(one for one in self.searched if one % self.shards == number)), base,
+                tuple(sorted(one for one in self.searched if one % self.shards == number)), base, out,
             )
             for number, base in enumerate(bases)
         ]  # fmt: skip
@@ -463,7 +370,7 @@ class _Run:
         if self.base:
             resources = {"resources": mapped.rows_out + rows["kept"]}
             self.steps.append(Step("merge", mapped.rows_out, mapped.rows_out, {}, resources))
-        dropped = {name: rows[name] for name in ("superseded", "deleted", "replaced") if rows[name]}
+        dropped = {name: rows[name] for name in ("superseded", "deleted", "replaced", "withdrawn") if rows[name]}
         self.steps.append(Step("build", rows["resources_in"], rows["resources"], dropped, {"events": rows["events"]}))
         self._judge(gates.shard_verdicts(summed(receipt.checks for receipt in receipts)))
         self.verdicts.append(gates.leak_verdict(sum(len(receipt.leaks) for receipt in receipts)))
@@ -499,7 +406,7 @@ class _Run:
         validate: Validate | None, scrub: Scrub, normalize: Normalize,
     ) -> RunReport:  # fmt: skip
         from mayo_data.phi.structured import detector
-        from mayo_data.pipeline import delta
+        from mayo_data.pipeline import delta, quality
         from mayo_data.pipeline.snapshots import recorded
         from mayo_data.store import snapshot  # DuckDB: only when there is something to commit
         from mayo_data.store import validate as rules
@@ -518,6 +425,7 @@ class _Run:
         ordered = [deletions_of(self.work, receipt.name) for receipt in maps if receipt.deletions]
         memory = delta.gathered(self.work, self.base, builds, ordered) if self.policy.ids == "keyed" else {}
         receipts = [*(file for receipt in builds for file in receipt.files), *whole]
+        changed = delta.changed(self.work, builds) if self.base else None
         names = self.store.snapshots()
         manifest = snapshot.seal(
             self.draft,
@@ -537,20 +445,33 @@ class _Run:
             receipts=receipts,
             mode="delta" if self.base else "full",
             memory=memory,
-            changes=delta.changes(builds) if self.base else None,
+            changes=delta.changes(changed) if changed else None,
             before=self.base.manifest if self.base else None,
+            base=self.base.path if self.base else None,
+            changed=changed["events"] if changed else None,
         )
         if self.base and self.base.stays(manifest, surveys, self.steps[0].rows_in):
             return self._unchanged(self.base, surveys)
         findings = [found for found in rules.validate(self.draft) if found.severity == "error"]
         broken = Counter({found.rule: found.count for found in findings})
         faults = accounts.check(self.steps)
+        tallies = summed(receipt.tallies for receipt in maps)
+        before = self.base.path if self.base else self.store.current() if names else None
+        self._judge(
+            quality.verdicts(
+                self.draft, before, self.steps, tallies, self.config.gates, self.policy, scrub.secret, self.work,
+                self.place.quarantine(self.run_id),
+                {found.file.source_table: os.fsencode(found.file.path.name).decode("utf-8", "backslashreplace")
+                 for found in surveys},
+                changed,
+            )
+        )  # fmt: skip
         self._judge(gates.snapshot_verdicts(broken, faults))
         self._record()
         delta.keep(self.work, self.place.memory, memory)
+        remember(self.work, maps, self.place, self.site_secret)
         target = self.store.commit(self.draft)
         recorded(self.ledger, target.name, manifest)
-        tallies = summed(receipt.tallies for receipt in maps)
         if self.omop:
             tallies += self.omop.notes()
         tables.tell_operator(self.place.quarantine(self.run_id), surveys, self.export.unread, tallies)

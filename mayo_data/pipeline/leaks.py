@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mayo_data.errors import LeakError
+from mayo_data.keys import Secret
 from mayo_data.phi import units
-from mayo_data.phi.audit import Audit, touches
+from mayo_data.phi.audit import Audit, Strangers, touches
 from mayo_data.phi.vault import Vault
+from mayo_data.pipeline.place import private
 
 NAMES = frozenset(
     ["PATIENT", "RELATIVE", "STAFF", "PERSON", "EMAIL", "USERNAME", "STREET", "CITY", "COUNTY", "HOSPITAL", "ORG"]
@@ -28,6 +32,7 @@ _UNIT_DIGITS = 5  # of a unit that may be a number of somebody's
 _COLUMNS = ("text_value", "unit", "status", "value_text", "description", "code")
 _CODES = frozenset(["code", "parent_codes"])
 _NAMELESS_CODE = re.compile(r"//[\d.-]+$|(?:^|//)MASKED//[0-9a-f]{16}$")  # digits, or a keyed token
+_NOTED = "rare-names.json"  # in the work folder
 _MARKS = 1 << 27  # bytes that may be spent on marking numbers rather than sorting them
 
 Ints = npt.NDArray[np.int64]
@@ -42,13 +47,16 @@ class _Said(NamedTuple):
     texts: list[str]
 
 
-def search(staged: pa.Table, vault: Vault, kept: Collection[str] = ()) -> list[tuple[str, str, str]]:
-    """Search every output string of every subject for that subject's identifiers.
+def search(
+    staged: pa.Table, vault: Vault, kept: Collection[str] = (), others: Strangers | None = None
+) -> list[tuple[str, str, str]]:
+    """Search every output string of every subject for that subject's identifiers, and for rare names of others.
 
     Args:
         staged: Table `staged`: all events of the shard's subjects.
         vault: Where subjects are known.
         kept: PHI categories that the policy keeps.
+        others: Rare names of all patients.
 
     Returns:
         Event id, column and category of what was found.
@@ -63,12 +71,39 @@ def search(staged: pa.Table, vault: Vault, kept: Collection[str] = ()) -> list[t
             audits[subject] = Audit([one for one in person.identifiers if one.category not in kept])
     touched: frozenset[str] = frozenset().union(*(audit.touched for audit in audits.values()))
     found: list[tuple[int, str, str, str]] = []
+    strangers = others or Strangers({})
     for one in said:
-        for subject, text, category in _searched(one, audits, touched):
+        for subject, text, category in _searched(one, audits, touched, strangers):
             # The digits of a public code may well be somebody's ZIP.
             if one.column not in _CODES or category in NAMES:
                 found.append((subject, one.column, text, category))
     return [(_event_id(staged, subject, column, text), column, category) for subject, column, text, category in found]
+
+
+def note_names(folder: Path, vault: Path, secret: Secret) -> None:
+    """Note, in the work folder, the rare names of all patients, for every shard.
+
+    Args:
+        folder: Work folder of the run (PHI zone).
+        vault: The vault.
+        secret: Its key.
+    """
+    opened = Vault(vault, secret, readonly=True)
+    try:
+        names = Strangers.rare(person.identifiers for person in opened.people())
+    finally:
+        opened.close()
+    with private(folder / _NOTED) as out:
+        out.write(msgspec.json.encode(names))
+
+
+def noted_names(folder: Path) -> Strangers:
+    """Return what `note_names` has noted.
+
+    Args:
+        folder: Work folder of the run.
+    """
+    return Strangers(msgspec.json.decode((folder / _NOTED).read_bytes(), type=dict[str, list[str]]))
 
 
 def refusal(found: Sequence[tuple[str, str, str]], *, delta: bool) -> LeakError:
@@ -89,16 +124,24 @@ def refusal(found: Sequence[tuple[str, str, str]], *, delta: bool) -> LeakError:
     )
 
 
-def _searched(one: _Said, audits: dict[int, Audit], touched: frozenset[str]) -> Iterator[tuple[int, str, str]]:
+def _searched(
+    one: _Said, audits: dict[int, Audit], touched: frozenset[str], others: Strangers
+) -> Iterator[tuple[int, str, str]]:
     """Yield subject, string and category of what is found in a column."""
-    words = [touches(text) & touched for text in one.texts]
+    every = touched | others.touched
+    words = [touches(text) & every for text in one.texts]
+    named = [
+        not others.touched.isdisjoint(said) and others.named(text) for said, text in zip(words, one.texts, strict=True)
+    ]
     could = np.fromiter(map(bool, words), dtype=bool, count=len(words))
     rows = np.flatnonzero(could[one.strings])
     for subject, string in zip(one.subjects[rows].tolist(), one.strings[rows].tolist(), strict=True):
-        audit = audits.get(subject)
+        audit, text, own = audits.get(subject), one.texts[string], []
         if audit is not None and not audit.touched.isdisjoint(words[string]):
-            text = one.texts[string]
-            yield from ((subject, text, category) for _, category in audit.leaks((text,)))
+            own = [category for _, category in audit.leaks((text,))]
+            yield from ((subject, text, category) for category in own)
+        if named[string] and "PATIENT" not in own:
+            yield subject, text, "PERSON"
 
 
 def _said(staged: pa.Table, column: str) -> _Said:

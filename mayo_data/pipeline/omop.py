@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from mayo_data.config import GatesConfig
-from mayo_data.engine.local import LocalEngine, cores, threaded
+from mayo_data.engine import Engine
+from mayo_data.engine.local import cores, threaded
 from mayo_data.engine.relational import Session
 from mayo_data.errors import ConfigError, MayoDataError, SourceError
 from mayo_data.keys import Secret
@@ -84,7 +85,7 @@ class OmopSide:
     receipts: list[Loaded] = field(default_factory=list)
     _db: Session | None = None
 
-    def discover(self, engine: LocalEngine) -> None:
+    def discover(self, engine: Engine) -> None:
         """Find the tables and take their digests.
 
         Raises:
@@ -133,11 +134,11 @@ class OmopSide:
 
     # ── load ──────────────────────────────────────────────────────────────────────────────────────
 
-    def load(self, engine: LocalEngine, work: Path, quarantine: Path, tell: Watcher) -> None:
+    def load(self, engine: Engine, work: Path, quarantine: Path, tell: Watcher) -> None:
         """Read every table into one DuckDB, typed. It stays open until `close`."""
         self.loaded = work / "omop"
         self.loaded.mkdir(exist_ok=True, mode=0o700)
-        self.threads = max(1, cores() // engine.workers)
+        self.threads = max(1, cores() // engine.threads)
         self._db = Session(self.loaded / "spill", threads=cores())
         grouped: dict[str, list[tuple[int, omop.Part]]] = {}
         for number, part in self.parts:
@@ -156,7 +157,7 @@ class OmopSide:
         self.receipts.sort(key=lambda receipt: receipt.table)
         self._have = {receipt.table: frozenset(receipt.have) for receipt in self.receipts}
 
-    def _beside(self, engine: LocalEngine, function: Callable[[Session, T], R], tasks: Sequence[T]) -> Iterator[R]:
+    def _beside(self, engine: Engine, function: Callable[[Session, T], R], tasks: Sequence[T]) -> Iterator[R]:
         """Do tasks in threads of this process, each with a branch of the session; results as they come.
 
         What DuckDB and Arrow do needs no process of its own, and no copy of the rows.
@@ -166,7 +167,7 @@ class OmopSide:
             with self._session.branch() as db:
                 return function(db, task)
 
-        yield from threaded(one, tasks, engine.workers)
+        yield from threaded(one, tasks, engine.threads)
 
     def close(self) -> None:
         """Let go of the loaded tables."""
@@ -200,7 +201,7 @@ class OmopSide:
         vault.add(self._attached(db))
         vault.add(self._directory(db))
 
-    def ready(self, engine: LocalEngine, scrub: Scrub) -> None:
+    def ready(self, engine: Engine, scrub: Scrub) -> None:
         """Make what the rows are joined with: people, the words that name them, concepts, anchors."""
         db = self._session
         query = f"SELECT t.person_id, {self._home(('zip', 'state'))} FROM {self._people_from(('zip', 'state'))}"
@@ -331,7 +332,7 @@ class OmopSide:
     # ── map ───────────────────────────────────────────────────────────────────────────────────────
 
     def map(
-        self, engine: LocalEngine, scrub: Scrub, rules: GatesConfig, shards: int, work: Path, quarantine: Path,
+        self, engine: Engine, scrub: Scrub, rules: GatesConfig, shards: int, work: Path, quarantine: Path,
         tell: Watcher,
     ) -> list[MapReceipt]:  # fmt: skip
         """Turn the rows of every table into staged events."""
@@ -375,7 +376,7 @@ class OmopSide:
             self._session.run(f"DROP TABLE {name(table)}")
         return receipts
 
-    def _wordy(self, receipt: Loaded, engine: LocalEngine) -> bool:
+    def _wordy(self, receipt: Loaded, engine: Engine) -> bool:
         """Whether a table has so many different texts that reading them is work for processes."""
         if receipt.table in _LONG or engine.workers == 1 or sum(receipt.rows.values()) <= _MANY:
             return receipt.table in _LONG
@@ -385,7 +386,7 @@ class OmopSide:
         found = self._session.rows(f"SELECT {counts} FROM {omop_load.relation(receipt.table)}")[0] if read else ()
         return receipt.table in mapping() and sum(found) > _MANY
 
-    def _mapped(self, engine: LocalEngine, tasks: Sequence[OmopMapTask]) -> Iterator[MapReceipt]:
+    def _mapped(self, engine: Engine, tasks: Sequence[OmopMapTask]) -> Iterator[MapReceipt]:
         before = [(task, finished(task)) for task in tasks]
         yield from (receipt for _, receipt in before if receipt is not None)
         yield from self._beside(engine, map_here, [task for task, receipt in before if receipt is None])
@@ -483,7 +484,7 @@ def _relations(path: Path, folder: Path) -> list[tuple[str, str]]:
         return [(row[0], row[1]) for row in db.rows(query)]
 
 
-def _in_order(engine: LocalEngine, function: Callable[[Path], str], paths: Sequence[Path]) -> list[str]:
+def _in_order(engine: Engine, function: Callable[[Path], str], paths: Sequence[Path]) -> list[str]:
     if len(paths) < 2:
         return [function(path) for path in paths]
     found = dict(engine.map(_numbered, [(function, path) for path in paths]))

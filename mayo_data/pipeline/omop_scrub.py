@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 import mayo_data
 from mayo_data import keys
 from mayo_data.config import PipelineConfig
-from mayo_data.engine.local import LocalEngine
+from mayo_data.engine import Engine
 from mayo_data.engine.relational import Session, checked
 from mayo_data.errors import LeakError
 from mayo_data.keys import Secret
@@ -79,7 +79,7 @@ class OutReceipt(msgspec.Struct, frozen=True):
 
 
 def scrub_tables(
-    config: PipelineConfig, source: Path | str, place: Place, secret: Secret, engine: LocalEngine, tell: Watcher
+    config: PipelineConfig, source: Path | str, place: Place, secret: Secret, engine: Engine, tell: Watcher
 ) -> ScrubReport:
     """Write a de-identified copy of an OMOP CDM: all of it, or nothing.
 
@@ -136,7 +136,7 @@ def scrub_tables(
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _written(side: OmopSide, stage: Scrub, draft: Path, engine: LocalEngine, tell: Watcher) -> list[OutReceipt]:
+def _written(side: OmopSide, stage: Scrub, draft: Path, engine: Engine, tell: Watcher) -> list[OutReceipt]:
     policy = stage.policy
     kept = frozenset(
         ({"DATE"} if policy.dates == "keep" else set()) | ({"ZIP"} if policy.zip_method == "keep" else set())

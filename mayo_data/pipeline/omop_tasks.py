@@ -5,6 +5,7 @@ As in `tasks`: a finished task writes a receipt, last and all at once; a task th
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections import Counter
 from dataclasses import dataclass
@@ -120,7 +121,8 @@ def map_rows(task: OmopMapTask) -> MapReceipt:
     """Take some typed rows to staged events, in a session of its own: what a worker process does."""
     if (done := finished(task)) is not None:
         return done
-    with Session(task.work / f"{task.name}.spill", threads=task.threads, sessions=task.sessions) as db:
+    spill = task.work / f"{task.name}.{secrets.token_hex(4)}.spill"  # two attempts at one task do not meet
+    with Session(spill, threads=task.threads, sessions=task.sessions) as db:
         for relation in ("people", "words", "concepts", "anchors", omop_load.relation(task.table)):
             if (file := task.folder / f"{relation}.parquet").exists():
                 db.run(f"CREATE VIEW {relation} AS SELECT * FROM {load.parquet(file)}")

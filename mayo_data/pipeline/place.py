@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from mayo_data.errors import ConfigError, StoreError
 from mayo_data.sources.location import is_url
+from mayo_data.store import write
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Place:
         Raises:
             StoreError: Another run works here.
         """
-        self.phi_zone.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._close_off()
         handle = os.open(self.phi_zone / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
@@ -69,12 +70,22 @@ class Place:
         finally:
             os.close(handle)
 
+    def _close_off(self) -> None:
+        """Let only the owner enter the PHI zone, also where it was made by hand."""
+        for folder in (self.phi_zone, self.phi_zone / "work", self.phi_zone / "quarantine"):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with suppress(PermissionError):  # somebody else's folder, which we may only use
+                folder.chmod(0o700)
+
     def clear(self, run_id: str) -> None:
         """Remove what killed runs of other inputs or parameters left behind; call it under both locks."""
         for folder in (self.phi_zone / "work", self.store / "staging"):
             for left in folder.iterdir() if folder.exists() else ():
                 if left.name != run_id:
                     shutil.rmtree(left, ignore_errors=True)
+        for folder in (self.phi_zone / "quarantine", self.memory):
+            for half in folder.rglob("*" + write.TEMPORARY):
+                half.unlink(missing_ok=True)
 
     @property
     def vault(self) -> Path:
@@ -95,9 +106,17 @@ class Place:
         return self.phi_zone / "quarantine" / run_id
 
 
-def private(path: Path) -> BinaryIO:
-    """Open a file of the PHI zone for writing: nobody else may read it."""
+@contextmanager
+def private(path: Path) -> Iterator[BinaryIO]:
+    """Write a file of the PHI zone: nobody else may read it, and it is there only once it is whole.
+
+    Two attempts at one task, as a cluster may make them, do not touch each other's file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with suppress(FileNotFoundError):
-        path.unlink()
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+    draft = write.draft_of(path)
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+            yield out
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -42,6 +42,7 @@ from mayo_data.phi.structured import Scrub
 from mayo_data.phi.vault import Vault
 from mayo_data.pipeline.leaks_in_fhir import Auditor
 from mayo_data.pipeline.omop_scrub import scrub_tables
+from mayo_data.pipeline.outside import told
 from mayo_data.pipeline.place import Place, private
 from mayo_data.pipeline.report import ScrubReport, Watcher
 from mayo_data.pipeline.survey import survey
@@ -127,7 +128,7 @@ def scrub(
     secret = keys.load(Path(key_file) if key_file else None)
     if Path(output).exists() and (not Path(output).is_dir() or any(Path(output).iterdir())):
         raise ConfigError("the output is there already", hint="give a folder that does not exist")
-    with place.lock(), LocalEngine(workers) as engine:
+    with told(), place.lock(), LocalEngine(workers) as engine:
         if is_omop(source):
             return scrub_tables(config, source, place, secret, engine, watcher or _silent)
         return _Export(config, source, place, secret, watcher or _silent).go(engine)
@@ -201,7 +202,8 @@ class _Export:
             vault.index(secret)
         finally:
             vault.close()
-        stage = Scrub(self.policy, secret, self.site_secret, self.place.vault, self.as_of, whole=True)
+        who = (self.policy, secret, self.site_secret, self.place.vault, self.as_of)
+        stage = Scrub(*who, whole=True, seconds=self.config.phi.seconds)
         validate = Validate(self.config.validate) if self.config.validate != "off" else None
         quarantine = self.place.quarantine(self.run_id)
         shutil.rmtree(quarantine, ignore_errors=True)

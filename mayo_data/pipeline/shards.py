@@ -16,12 +16,13 @@ from mayo_data import schema
 from mayo_data.engine.exchange import Parcel, gather, load, save
 from mayo_data.keys import Secret
 from mayo_data.phi.vault import Vault
-from mayo_data.pipeline.leaks import search
+from mayo_data.pipeline.leaks import noted_names, search
 from mayo_data.quality import gates
 from mayo_data.store import write
+from mayo_data.store.sums import before_and_after
 from mayo_data.timeline import build as timelines
 from mayo_data.timeline.build import Shard
-from mayo_data.timeline.merge import Held, Merged, merge, spoken_of
+from mayo_data.timeline.merge import Held, merge, spoken_of
 from mayo_data.timeline.same import same
 
 _FOLDERS = {
@@ -71,6 +72,7 @@ class BuildTask:
     kept: frozenset[str]  # PHI categories that the policy keeps, so that the leak audit does not mind them
     searched: tuple[int, ...] = ()  # subjects whom the leak audit searches though the delta says nothing else of them
     base: BaseShard | None = None
+    withdrawn: frozenset[int] = frozenset()  # subjects who are left out, whatever the shard
 
 
 class BuildReceipt(msgspec.Struct, frozen=True):
@@ -83,7 +85,7 @@ class BuildReceipt(msgspec.Struct, frozen=True):
         leaks: Event id, column, category.
         files: What was written into the draft.
         memory: What it left in the work folder for the next delta: name to sha256.
-        changes: Of a delta, table to rows added less taken away, and the sum of their digests in hex.
+        merged: Whether it left what a delta changes: `changed_of`.
         rewritten: False where the shard is that of the snapshot before.
     """
 
@@ -93,7 +95,7 @@ class BuildReceipt(msgspec.Struct, frozen=True):
     leaks: list[tuple[str, str, str]]
     files: list[write.FileReceipt]
     memory: dict[str, str] = {}
-    changes: dict[str, tuple[int, str]] = {}
+    merged: bool = False
     rewritten: bool = True
 
 
@@ -106,7 +108,7 @@ class _Built:
     withdrawn: pa.Table
     staged: pa.Table  # what the leak audit searches
     rows: dict[str, int]
-    changes: dict[str, tuple[int, str]] = field(default_factory=dict)
+    changed: dict[str, pa.Table] = field(default_factory=dict)  # of a delta: `before_and_after`, by table
 
 
 def build_shard(task: BuildTask) -> BuildReceipt:
@@ -114,12 +116,26 @@ def build_shard(task: BuildTask) -> BuildReceipt:
     receipt = task.folder / f"shard-{task.number:04d}.json"
     if receipt.exists():
         return msgspec.json.decode(receipt.read_bytes(), type=BuildReceipt)
-    fresh = gather(task.exchange, task.number, schema.table("staged"))
+    fresh, left_out = _without(gather(task.exchange, task.number, schema.table("staged")), task)
     deletions = _deletions(task.deletions)
     built = _anew(fresh, deletions, task) if task.base is None else _merged(fresh, deletions, task, task.base)
     done = _taken_over(task, task.base) if built is None and task.base is not None else _written(built, task)
+    done.rows.update({name: done.rows.get(name, 0) + count for name, count in left_out.items()})
     write.write_bytes(msgspec.json.encode(done), receipt)
     return done
+
+
+def _without(fresh: pa.Table, task: BuildTask) -> tuple[pa.Table, dict[str, int]]:
+    """Leave out who has withdrawn; their resources are counted."""
+    mine = [subject for subject in task.withdrawn if subject % task.shards == task.number]
+    if not mine:
+        return fresh, {}
+    of = np.isin(np.asarray(fresh.column("subject_id")), np.array(mine, np.int64))
+    gone = fresh.filter(pa.array(of))
+    live = gone.filter(pc.is_null(gone.column("fate")))
+    heads = int(pc.sum(pc.equal(live.column("source_item"), 0)).as_py() or 0)
+    counts = {"resources_in": heads, "withdrawn": heads, "staged": live.num_rows}
+    return fresh.filter(pa.array(~of)), counts
 
 
 def _anew(fresh: pa.Table, deletions: pa.Table, task: BuildTask) -> _Built:
@@ -154,8 +170,8 @@ def _merged(fresh: pa.Table, deletions: pa.Table, task: BuildTask, base: BaseSha
         "resources": found.held.resources.num_rows, "kept": resources.num_rows + found.waited,
     }  # fmt: skip
     rows["resources_in"] += rest + found.replaced
-    changes = _changes(found)
-    return _Built(found.held, found.codes, found.shard.withdrawn, found.staged, rows, changes)
+    changed = {name: before_and_after(getattr(found.before, name), getattr(found.shard, name)) for name in DIGESTED}
+    return _Built(found.held, found.codes, found.shard.withdrawn, found.staged, rows, changed)
 
 
 def _counts(shard: Shard) -> dict[str, int]:
@@ -167,24 +183,12 @@ def _held(shard: Shard, second: frozenset[int]) -> Held:
     return Held(shard.events, shard.resources, shard.decisions, facts, shard.memory, shard.waiting)
 
 
-def _changes(found: Merged) -> dict[str, tuple[int, str]]:
-    """What the merge does to the digests: the rows of the subjects as they are, less as they were."""
-    from mayo_data.store import digest
-
-    changes = {}
-    for name in DIGESTED:
-        now, was = (digest.total_of(getattr(part, name)) for part in (found.shard, found.before))
-        more = now.plus(-was.rows, -was.sum)
-        changes[name] = (more.rows, f"{more.sum:032x}")
-    return changes
-
-
 def _written(built: _Built | None, task: BuildTask) -> BuildReceipt:
     """Audit a shard, and write its files into the draft: only what the audit has passed."""
     assert built is not None
     vault = Vault(task.vault, task.vault_secret, readonly=True)
     try:
-        leaks = search(built.staged, vault, task.kept)
+        leaks = search(built.staged, vault, task.kept, noted_names(task.folder))
     finally:
         vault.close()
     name = f"{task.number:04d}.parquet"
@@ -202,10 +206,12 @@ def _written(built: _Built | None, task: BuildTask) -> BuildReceipt:
     subjects = _subjects(built.held.events)
     save(_splits(subjects, task), splits_of(task.folder, task.number))
     save(built.withdrawn, withdrawn_of(task.folder, task.number))
+    for table, rows in built.changed.items():
+        save(rows, changed_of(task.folder, task.number, table))
     events = built.held.events
     rows = {**built.rows, "events": events.num_rows, "subjects": len(subjects)}
     checks = gates.shard(events, task.number, task.shards)
-    return BuildReceipt(task.number, rows, dict(checks), leaks, files, memory, built.changes)
+    return BuildReceipt(task.number, rows, dict(checks), leaks, files, memory, bool(built.changed))
 
 
 def _taken_over(task: BuildTask, base: BaseShard) -> BuildReceipt:
@@ -222,9 +228,7 @@ def _taken_over(task: BuildTask, base: BaseShard) -> BuildReceipt:
     kept = counts[_FOLDERS["resources"]]
     rows = {"resources_in": kept, "resources": kept, "kept": kept, "events": counts["data"], "subjects": len(subjects)}
     memory = {part: path.stem for part, path in base.memory.items()}
-    return BuildReceipt(
-        task.number, rows, {"events": counts["data"]}, [], list(base.files), memory, {}, rewritten=False
-    )
+    return BuildReceipt(task.number, rows, {"events": counts["data"]}, [], list(base.files), memory, rewritten=False)
 
 
 def left_by(folder: Path, number: int, part: str) -> Path:
@@ -235,6 +239,11 @@ def left_by(folder: Path, number: int, part: str) -> Path:
 def splits_of(folder: Path, number: int) -> Path:
     """Return the file in which a build task leaves the splits of its subjects."""
     return folder / f"splits-{number:04d}.arrow"
+
+
+def changed_of(folder: Path, number: int, table: str) -> Path:
+    """Return the file in which a build task leaves the rows of whom a delta speaks, as they were and as they are."""
+    return folder / f"changed-{table}-{number:04d}.arrow"
 
 
 def withdrawn_of(folder: Path, number: int) -> Path:

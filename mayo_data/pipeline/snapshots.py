@@ -6,10 +6,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from mayo_data.errors import ConfigError
+from mayo_data.errors import ConfigError, StoreError
+from mayo_data.lineage import withdrawals
 from mayo_data.lineage.ledger import Ledger
+from mayo_data.lineage.standing import standing
 from mayo_data.pipeline.place import Place
-from mayo_data.store import history
+from mayo_data.store import history, without
 from mayo_data.store.layout import Store
 from mayo_data.store.snapshot import Manifest
 
@@ -43,6 +45,27 @@ def recorded(ledger: Ledger, name: str, manifest: Manifest) -> None:
     )  # fmt: skip
 
 
+def settle(store: Store, ledger: Ledger) -> Manifest | None:
+    """Finish what a kill left half done, in the ledger and in an erasure; return the manifest of the current snapshot.
+
+    A snapshot that was committed and not recorded is recorded. One that is recorded with another manifest is not: that
+    would make a change of it good.
+
+    Args:
+        store: The store, locked.
+        ledger: Its ledger.
+    """
+    ledger.settle()
+    without.settle(store)
+    if not store.snapshots():
+        return None
+    current = store.current()
+    manifest = Manifest.read(current)
+    if current.name not in standing(store.ledger).manifests:
+        recorded(ledger, current.name, manifest)
+    return manifest
+
+
 def rollback(store: Path | str, name: str) -> str:
     """Make an old snapshot current again, as a new one that shares its files. Nothing is removed.
 
@@ -54,13 +77,19 @@ def rollback(store: Path | str, name: str) -> str:
         Name of the new snapshot.
 
     Raises:
-        StoreError: There is no such store or snapshot, or a run is writing.
+        StoreError: There is no such store or snapshot, a run is writing, or a subject of the snapshot has withdrawn.
         ConfigError: It is the current one.
     """
     opened = Store.open(Path(store))
     ledger = Ledger(opened.ledger)
     with opened.lock():
-        ledger.settle()
+        settle(opened, ledger)
+        withdrawn = withdrawals.within(opened.snapshot(history.number(name)), opened.ledger)
+        if withdrawn:
+            raise StoreError(
+                f"snapshot {history.number(name)} holds {withdrawn} subjects who have withdrawn",
+                hint="choose a newer one: mayo-data snapshots list",
+            )
         draft, manifest = history.restored(opened, history.number(name), _now().isoformat(timespec="seconds"))
         target = opened.commit(draft)
         recorded(ledger, target.name, manifest)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from mayo_data.config import PipelineConfig
-from mayo_data.engine.local import LocalEngine
+from mayo_data.engine import Engine
 from mayo_data.keys import Secret
 from mayo_data.phi import identifiers
 from mayo_data.phi.vault import Vault
@@ -23,7 +23,7 @@ _MIB = 1 << 20
 
 def survey(
     files: Sequence[fhir.SourceFile],
-    engine: LocalEngine,
+    engine: Engine,
     config: PipelineConfig,
     place: Place,
     secret: Secret,

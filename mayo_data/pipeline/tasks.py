@@ -36,6 +36,7 @@ from mayo_data.types import Json
 
 _WITHDRAWN = fate("normalize", "entered_in_error")
 _DELETION = fate("read", "deletion")
+_CROSSED = pa.schema({"resource_key": pa.int64(), "subject_id": pa.int64(), "name": pa.string()})
 _QUARANTINED_BODY = 1 << 20  # how much of a bad line is kept; file and line lead to the rest
 
 
@@ -62,6 +63,7 @@ class MapTask:
     shards: int
     folder: Path
     quarantine: Path
+    crosswalk: bool = False
 
 
 class MapReceipt(msgspec.Struct, frozen=True):
@@ -75,6 +77,16 @@ class MapReceipt(msgspec.Struct, frozen=True):
     tallies: dict[str, int]
     checks: dict[str, int]
     deletions: int = 0
+
+
+class _Called(msgspec.Struct):
+    """What a resource is called."""
+
+    resourceType: str  # noqa: N815 - FHIR's name
+    id: str
+
+
+_called = msgspec.json.Decoder(_Called)
 
 
 def survey_file(task: SurveyTask) -> fhir.Survey:
@@ -108,7 +120,11 @@ def map_split(task: MapTask) -> MapReceipt:
     raw = _counted(fhir.read(task.split, longest=task.longest), "read", rows)
     checked = _counted(task.validate(raw), "validate", rows) if task.validate else raw
     arrived: Counter[tuple[int, str]] = Counter()
+    names: dict[int, str] = {}
+    crossed: list[dict[str, object]] = []
+    checked = _naming(checked, names) if task.crosswalk else checked
     scrubbed = _arriving(_counted(task.scrub(checked), "scrub", rows), arrived)
+    scrubbed = _crossing(scrubbed, names, crossed) if task.crosswalk else scrubbed
     staged = task.normalize(scrubbed)
     path = task.folder / f"{task.split.name}.arrow"
     quarantine = task.quarantine / f"{task.split.name}.ndjson"
@@ -140,6 +156,8 @@ def map_split(task: MapTask) -> MapReceipt:
         left = pa.Table.from_pylist(deletions, schema=schema.table("deletions"))
         save(left, deletions_of(task.folder, task.split.name))
     save(_arrivals(task.split.file.source_table, arrived), arrivals_of(task.folder, task.split.name))
+    if task.crosswalk:
+        save(pa.Table.from_pylist(crossed, schema=_CROSSED), crosswalk_of(task.folder, task.split.name))
     done = MapReceipt(
         task.split.name, task.split.file.source_table, parcels, dict(rows), dict(ended), dict(tallies), dict(checks),
         len(deletions),
@@ -156,6 +174,35 @@ def deletions_of(folder: Path, name: str) -> Path:
 def arrivals_of(folder: Path, name: str) -> Path:
     """Return the file in which a map task leaves what arrived of whom: table `arrivals`."""
     return folder / f"{name}-arrived.arrow"
+
+
+def crosswalk_of(folder: Path, name: str) -> Path:
+    """Return the file in which a map task leaves which keyed id stands for which resource of the source. PHI zone."""
+    return folder / f"{name}-crosswalk.arrow"
+
+
+def _naming(batches: Iterator[pa.RecordBatch], names: dict[int, str]) -> Iterator[pa.RecordBatch]:
+    """Note, before the scrub, what each row is called in the source: `Type/id`."""
+    for batch in batches:
+        for row, body in zip(batch.column("source_row").to_pylist(), batch.column("body").to_pylist(), strict=True):
+            try:
+                said = _called.decode(body or b"")
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                continue  # the scrub says why it is bad
+            names[row] = f"{said.resourceType}/{said.id}"
+        yield batch
+
+
+def _crossing(
+    batches: Iterator[pa.RecordBatch], names: dict[int, str], crossed: list[dict[str, object]]
+) -> Iterator[pa.RecordBatch]:
+    """Note, after the scrub, which keyed id stands for it, and whose it is."""
+    for batch in batches:
+        columns = ("source_row", "resource_key", "subject_id")
+        for row, key, subject in zip(*(alive(batch).column(one).to_pylist() for one in columns), strict=True):
+            if key is not None and row in names:
+                crossed.append({"resource_key": key, "subject_id": subject, "name": names.pop(row)})
+        yield batch
 
 
 def _arriving(batches: Iterator[pa.RecordBatch], arrived: Counter[tuple[int, str]]) -> Iterator[pa.RecordBatch]:

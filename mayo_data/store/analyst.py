@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mayo_data import assets, schema, sql
+from mayo_data.store import sums
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
 _MACROS = "macro"  # the table that explains the macros
+_ENDS = " AND ends_with(_file, printf('/%04d.parquet', subject::BIGINT % {shards}))"  # the file that can hold a subject
 _SHARED = {  # columns of several views that no table of the schemas has
     "vocabulary": "Vocabulary of the code: SNOMED, LOINC, RXNORM, ICD10CM, ...",
     "concept_code": "The code in its vocabulary.",
@@ -74,67 +77,74 @@ def macros() -> tuple[Macro, ...]:
     )
 
 
-def make(db: duckdb.DuckDBPyConnection, files: Mapping[str, str], events: Sequence[Path]) -> None:
-    """Make all views and macros in the catalog that the connection uses.
+def make(
+    db: duckdb.DuckDBPyConnection,
+    files: Mapping[str, str],
+    events: Sequence[Path],
+    changed: pa.Table | None = None,
+) -> int:
+    """Make all views and macros in the catalog that the connection uses, and return the number of subjects.
 
     Args:
         db: A connection, at a catalog that is empty, with `file_search_path` at the snapshot.
         files: Table of `schemas/tables` to the pattern of its files.
         events: The files of events.
+        changed: Of a delta, what `sums.before_and_after` returned of its events; the catalog of the snapshot before
+            is then attached as `base`, and the files are shards as they were before.
     """
-    _count(db, events)
     scans: dict[str, str] = {}
     for table, path in files.items():
         scan = f"read_parquet({sql.text(path)}, hive_partitioning = false, filename = true)"
         if table == "same_facts" and not db.execute(f"SELECT 1 FROM {scan} LIMIT 1").fetchall():
             scan = _nothing(db, scan)  # one source: no query need open those files
         scans |= {f"{table}_with_file": scan, table: f"(SELECT * EXCLUDE (filename) FROM {scan})"}
-    for name, spec in assets.toml("schemas", "analyst", "views.toml").items():
-        kind = "TABLE" if spec.get("table") else "VIEW"
-        db.execute(f"CREATE {kind} {name} AS {spec['sql'].format(**scans)}")
-        _comment(db, kind, name, spec)
-    scans["shard"] = _sharded(db, scans["events_with_file"], len(events))
+    shards, scans["others"] = True, ""
+    if changed is not None and sums.same_labels(db, scans["codes"]):
+        sums.merged(db, changed)
+        scans["others"] = f"UNION ALL FROM {sums.BASE}.subject ANTI JOIN touched USING (subject_id)"
+    else:
+        shards = sums.whole(db, events)
+    _views(db, scans)
+    scans["shard"] = _ENDS.format(shards=len(events)) if shards else ""
+    _macros(db, scans)
+    _explain(db)
+    return int(db.execute("SELECT count(*) FROM subject").fetchall()[0][0])
+
+
+def _views(db: duckdb.DuckDBPyConnection, scans: Mapping[str, str]) -> None:
+    made = assets.toml("schemas", "analyst", "views.toml")
+    for name, spec in made.items():
+        db.execute(f"CREATE {_kind(spec)} {name} AS {spec['sql'].format(**scans)}")
+    columns = db.execute("SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'catalog'")
+    for name, column in columns.fetchall():
+        spec = made[name]
+        tables = ("events", spec["file"]) if "file" in spec else ("events",)
+        docs = {field.name: schema.doc(field) for table in tables for field in schema.table(table)}
+        docs |= _SHARED | spec.get("columns", {})
+        db.execute(f"COMMENT ON COLUMN {name}.{sql.name(column)} IS {sql.text(docs[column])}")
+    for name, spec in made.items():
+        db.execute(f"COMMENT ON {_kind(spec)} {name} IS {sql.text(spec['doc'])}")
+
+
+def _kind(spec: Mapping[str, Any]) -> str:
+    return "TABLE" if spec.get("table") else "VIEW"
+
+
+def _macros(db: duckdb.DuckDBPyConnection, scans: Mapping[str, str]) -> None:
     kinds = db.execute("SELECT DISTINCT if(starts_with(format, 'omop'), 'omop', 'fhir') FROM source").fetchall()
-    scans |= {"stated_by": sql.text(kinds[0][0] if kinds else "fhir"), "beside": ""}
+    one = {**scans, "stated_by": sql.text(kinds[0][0] if kinds else "fhir"), "beside": ""}
     for name, spec in assets.toml("schemas", "analyst", "macros.toml").items():
         kind = "TABLE " if spec.get("table") else ""
         more = spec.get("two_sources", {}) if len(kinds) > 1 else {}
-        parts = scans | {key: text.format(**scans) for key, text in more.items()}
+        parts = one | {key: text.format(**one) for key, text in more.items()}
         db.execute(f"CREATE MACRO {name}({spec['parameters']}) AS {kind}{spec['sql'].format(**parts)}")
         db.execute(f"COMMENT ON MACRO {kind}{name} IS {sql.text(spec['doc'])}")
-    _explain(db)
-
-
-def _count(db: duckdb.DuckDBPyConnection, events: Sequence[Path]) -> None:
-    """Count events and subjects of each code: file by file, since a subject is in one alone; so it fits into memory."""
-    db.execute("CREATE TEMP TABLE counted (code VARCHAR, n_events BIGINT, n_subjects BIGINT)")
-    for path in events:
-        pairs = "SELECT code, subject_id, count(*) AS n FROM read_parquet(?) GROUP BY code, subject_id"
-        counts = f"SELECT code, sum(n), count(*) FROM ({pairs}) GROUP BY code"
-        db.execute(f"INSERT INTO counted {counts}", [sql.literal(path)])
 
 
 def _nothing(db: duckdb.DuckDBPyConnection, scan: str) -> str:
     """No rows with the columns of a scan."""
     columns = db.execute(f"DESCRIBE FROM {scan}").fetchall()
     return f"(SELECT {', '.join(f'NULL::{kind} AS {sql.name(name)}' for name, kind, *_ in columns)} WHERE false)"
-
-
-def _sharded(db: duckdb.DuckDBPyConnection, scan: str, shards: int) -> str:
-    """What the name of the one file that can hold a subject ends in, where the files are the shards of a run."""
-    ends = "ends_with({file}, printf('/%04d.parquet', {subject}::BIGINT % {shards}))"
-    every = ends.format(file="filename", subject="subject_id", shards=max(shards, 1))
-    holds = db.execute(f"SELECT coalesce(bool_and({every}), false) FROM {scan}").fetchall()[0][0]
-    return " AND " + ends.format(file="_file", subject="subject", shards=shards) if holds else ""
-
-
-def _comment(db: duckdb.DuckDBPyConnection, kind: str, name: str, spec: Mapping[str, Any]) -> None:
-    tables = ("events", spec["file"]) if "file" in spec else ("events",)
-    docs = {field.name: schema.doc(field) for table in tables for field in schema.table(table)}
-    docs |= _SHARED | spec.get("columns", {})
-    db.execute(f"COMMENT ON {kind} {name} IS {sql.text(spec['doc'])}")
-    for column, *_ in db.execute(f"DESCRIBE {name}").fetchall():
-        db.execute(f"COMMENT ON COLUMN {name}.{sql.name(column)} IS {sql.text(docs[column])}")
 
 
 def _explain(db: duckdb.DuckDBPyConnection) -> None:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mayo_data import sql
 from mayo_data.errors import StoreError
-from mayo_data.store import scratch
+from mayo_data.store import scratch, sums
 
 if TYPE_CHECKING:
     import duckdb
@@ -125,6 +126,27 @@ def total_of(table: pa.Table) -> Total:
     finally:
         db.close()
     return Total(",".join(f"{column}:{kind}" for column, kind in columns), rows, total)
+
+
+def difference(changed: pa.Table) -> tuple[int, int]:
+    """Return by how many rows, and by what sum of their digests, a table is more than it was.
+
+    Args:
+        changed: Rows that go and rows that come: what `sums.before_and_after` returned.
+
+    >>> import pyarrow as pa
+    >>> changed = pa.table({"a": [1, 2, 2, 1, 2], "is_new": [False, False, True, True, True]})
+    >>> difference(changed) == (1, total_of(pa.table({"a": [2]})).sum)
+    True
+    """
+    rows = 0
+    total = 0
+    for is_new, sign in ((True, 1), (False, -1)):
+        part = changed.filter(pc.equal(changed.column(sums.IS_NEW), is_new)).drop_columns(sums.IS_NEW)
+        if part.num_rows:
+            found = total_of(part)
+            rows, total = rows + sign * found.rows, total + sign * found.sum
+    return rows, total % 2**128
 
 
 @cache

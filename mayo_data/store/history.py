@@ -32,7 +32,7 @@ class Snapshot:
         name: Its number.
         created_at: ISO 8601 time in UTC.
         run_id: The run that made its content.
-        mode: `full`, `delta` or `rollback`.
+        mode: `full`, `delta`, `rollback` or `withdrawal`.
         restores: For a rollback, the snapshot that it made current again.
         previous: The snapshot that was current before, or None.
         events: Number of events.

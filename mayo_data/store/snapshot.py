@@ -17,7 +17,7 @@ import msgspec
 import orjson
 import pyarrow.parquet as pq
 
-from mayo_data import schema, sql
+from mayo_data import schema
 from mayo_data.errors import StoreError
 from mayo_data.store import catalog, digest, scratch, write
 from mayo_data.store.layout import MANIFEST
@@ -26,6 +26,7 @@ from mayo_data.store.write import FileReceipt
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
 FORMAT = 1
 MEDS_VERSION = "0.4.1"
@@ -81,7 +82,8 @@ class Manifest:
         fingerprints: Stage to its fingerprint.
         files: Every file of the snapshot but the manifest.
         format: Version of the manifest's own form.
-        mode: `full` (all of it was read by one run), `delta` (merged into the snapshot before) or `rollback`.
+        mode: `full` (all of it was read by one run), `delta` (merged into the snapshot before), `rollback` or
+            `withdrawal` (the snapshot before, without a subject).
         restores: For a rollback, the snapshot that it makes current again.
         memory: What a delta needs beside the snapshot, in the PHI zone: name to sha256. Empty where no delta fits.
     """
@@ -156,6 +158,8 @@ def seal(
     memory: Mapping[str, str] | None = None,
     changes: Mapping[str, Change] | None = None,
     before: Manifest | None = None,
+    base: Path | None = None,
+    changed: pa.Table | None = None,
     dataset_name: str = "mayo_data",
     license_name: str | None = None,
 ) -> Manifest:
@@ -181,6 +185,8 @@ def seal(
         memory: What lies in the PHI zone for the next delta: name to sha256.
         changes: Of a delta, what it adds to tables and takes away: the others are digested whole.
         before: Of a delta, the manifest of the snapshot that it was merged into.
+        base: Of a delta, the folder of that snapshot: what the delta leaves alone is taken over from its catalog.
+        changed: Of a delta, what `sums.before_and_after` returned of its events.
         dataset_name: Name for MEDS tools.
         license_name: Licence for MEDS tools.
 
@@ -190,16 +196,12 @@ def seal(
     _clean(draft)
     _dataset(draft, dataset_name, license_name, previous, code_version, created_at)
     tables = {name: _files(draft, name) for name in catalog.FILES}
-    catalog.build_catalog(draft)
+    subjects = catalog.build_catalog(draft, base, changed)
     with scratch.connection(draft / SPILL) as db:
         summaries = {
             name: _summary(db, files, before.tables.get(name) if before else None, (changes or {}).get(name))
             for name, files in tables.items()
         }
-        subjects = db.execute(
-            "SELECT count(DISTINCT subject_id) FROM read_parquet(?)",
-            [[sql.literal(path) for path in tables["events"]]],
-        ).fetchall()[0][0]
     logical = "\n".join(f"{name}={summaries[name].digest}" for name in LOGICAL)
     known = {entry.path: entry for entry in receipts}
     rows = {path: pq.read_metadata(path).num_rows for files in tables.values() for path in files}
@@ -213,7 +215,7 @@ def seal(
         previous=previous,
         logical_digest=hashlib.sha256(logical.encode()).hexdigest(),
         tables=summaries,
-        counts={**(counts or {}), "subjects": int(subjects)},
+        counts={**(counts or {}), "subjects": subjects},
         fingerprints=dict(fingerprints or {}),
         files=tuple(
             _receipt(path, draft, known, rows.get(path, 0)) for path in sorted(draft.rglob("*")) if path.is_file()

@@ -80,9 +80,10 @@ def validate(root: Path) -> list[Finding]:
         scratch.connection(Path(folder) / "spill") as db,
     ):
         db.execute("CREATE TABLE runs (file INTEGER, subject_id BIGINT)")
-        db.execute("CREATE TABLE seen (code VARCHAR)")
+        db.execute("CREATE TABLE seen (file INTEGER, code VARCHAR, n BIGINT, odd BIGINT)")
         for number, path in enumerate(files):
             findings += _data(db, number, path, path.relative_to(root).as_posix())
+        findings += _values(db, [path.relative_to(root).as_posix() for path in files])
         findings += _across(db, [path.relative_to(root).as_posix() for path in files])
         findings += _codes(db, root)
         findings += _splits(db, root)
@@ -100,7 +101,7 @@ def _data(db: duckdb.DuckDBPyConnection, number: int, path: Path, file: str) -> 
         if not pa.types.is_timestamp(found.field("time").type) or not is_text(found.field("code").type):
             return
         yield from _order(db, number, parquet, file)
-        yield from _values(db, path, file, "numeric_value" in found.names)
+        _see(db, number, path, "numeric_value" in found.names)
     except KeyError:
         return  # there is no subject_id: said already
     except (OSError, pa.ArrowException) as error:
@@ -112,6 +113,7 @@ def _order(db: duckdb.DuckDBPyConnection, number: int, parquet: pq.ParquetFile, 
     backwards = descending = nulls = 0
     last_subject: int | None = None
     last_time = _NULL_TIME
+    starts = []
     for batch in parquet.iter_batches(batch_size=1 << 17, columns=["subject_id", "time"]):
         nulls += batch.column("subject_id").null_count
         batch = batch.filter(batch.column("subject_id").is_valid())
@@ -127,8 +129,9 @@ def _order(db: duckdb.DuckDBPyConnection, number: int, parquet: pq.ParquetFile, 
         descending += int(np.count_nonzero(subjects[1:] < subjects[:-1]))
         descending += int(last_subject is not None and subjects[0] < last_subject)
         last_subject, last_time = int(subjects[-1]), int(times[-1])
-        starts = pa.table({"subject_id": subjects[begins]})
-        db.register("starts", starts)
+        starts.append(subjects[begins])
+    if starts:
+        db.register("starts", pa.table({"subject_id": np.concatenate(starts)}))
         db.execute("INSERT INTO runs SELECT ?, subject_id FROM starts", [number])
         db.unregister("starts")
     if nulls:
@@ -141,20 +144,24 @@ def _order(db: duckdb.DuckDBPyConnection, number: int, parquet: pq.ParquetFile, 
         yield Finding("subject_order", "warning", file, descending, hint)
 
 
-def _values(db: duckdb.DuckDBPyConnection, path: Path, file: str, numeric: bool) -> Iterator[Finding]:
-    source = "read_parquet(?, hive_partitioning = false)"
+def _see(db: duckdb.DuckDBPyConnection, number: int, path: Path, numeric: bool) -> None:
+    """Remember the codes of a file, how often each occurs, and with how many values that are no finite number."""
     odd = "count(*) FILTER (NOT isfinite(numeric_value))" if numeric else "0"
-    where = [sql.literal(path)]
-    nulls, empty, infinite = db.execute(
-        f"SELECT count(*) - count(code), count(*) FILTER (code = ''), {odd} FROM {source}", where
-    ).fetchall()[0]
-    db.execute(f"INSERT INTO seen SELECT DISTINCT code FROM {source} WHERE code IS NOT NULL", where)
-    if nulls:
-        yield Finding("code_null", "error", file, nulls, "every event needs a code")
-    if empty:
-        yield Finding("code_empty", "warning", file, empty, "an empty code says nothing")
-    if infinite:
-        yield Finding("number_not_finite", "warning", file, infinite, "numeric_value is NaN or infinite; use null")
+    counts = f"SELECT ?, code, count(*), {odd} FROM read_parquet(?, hive_partitioning = false) GROUP BY code"
+    db.execute(f"INSERT INTO seen {counts}", [number, sql.literal(path)])
+
+
+def _values(db: duckdb.DuckDBPyConnection, files: list[str]) -> Iterator[Finding]:
+    counts = "sum(n) FILTER (code IS NULL), sum(n) FILTER (code = ''), sum(odd)"
+    for number, *found in db.execute(f"SELECT file, {counts} FROM seen GROUP BY file ORDER BY file").fetchall():
+        nulls, empty, infinite = (int(count or 0) for count in found)
+        file = files[number]
+        if nulls:
+            yield Finding("code_null", "error", file, nulls, "every event needs a code")
+        if empty:
+            yield Finding("code_empty", "warning", file, empty, "an empty code says nothing")
+        if infinite:
+            yield Finding("number_not_finite", "warning", file, infinite, "numeric_value is NaN or infinite; use null")
 
 
 def _across(db: duckdb.DuckDBPyConnection, files: list[str]) -> Iterator[Finding]:
@@ -193,7 +200,7 @@ def _codes(db: duckdb.DuckDBPyConnection, root: Path) -> Iterator[Finding]:
         ),
         (
             "code_not_listed",
-            "SELECT DISTINCT code FROM seen ANTI JOIN codes USING (code)",
+            "SELECT DISTINCT code FROM seen ANTI JOIN codes USING (code) WHERE code IS NOT NULL",
             "events have more codes",
         ),
     )

@@ -94,14 +94,19 @@ def build(staged: pa.Table, deletions: pa.Table | None = None) -> Shard:
 
 
 def codes(tables: Sequence[pa.Table]) -> pa.Table:
-    """Merge the codes of several tables: every code once, the first description in order, all parents.
+    """Merge the codes of several tables: every code once, its most frequent description, all parents.
+
+    The most frequent, because the scrub reads a display with one subject's names in hand: of whoever is called White,
+    the display of the race is replaced too.
 
     Args:
         tables: Tables with columns `code`, `description`, `parent_codes`.
     """
     columns = ["code", "description", "parent_codes"]
     joined = pa.concat_tables([table.select(columns) for table in tables]).combine_chunks()
-    described = joined.group_by("code").aggregate([("description", "min")])
+    said = joined.filter(pc.is_valid(joined["description"])).group_by(["code", "description"])
+    order = [("code", "ascending"), ("count_all", "descending"), ("description", "ascending")]
+    ranked = said.aggregate([([], "count_all")]).sort_by(order).combine_chunks()
     lists = joined.column("parent_codes").combine_chunks()
     pairs = pa.table(
         {
@@ -112,11 +117,11 @@ def codes(tables: Sequence[pa.Table]) -> pa.Table:
     parents: dict[str, set[str]] = {}
     for pair in pairs.group_by(["code", "parent"]).aggregate([]).to_pylist():
         parents.setdefault(pair["code"], set()).add(pair["parent"])
-    out = described.sort_by("code")
+    out = joined.group_by("code").aggregate([]).sort_by("code")
     return pa.table(
         {
             "code": out["code"],
-            "description": out["description_min"],
+            "description": ranked["description"].take(pc.index_in(out["code"], ranked["code"])),
             "parent_codes": pa.array(
                 [sorted(parents[code]) if code in parents else None for code in out["code"].to_pylist()],
                 pa.list_(pa.string()),

@@ -19,6 +19,7 @@ import pytest
 import typer.main
 
 from mayo_data import assets, config, errors, schema
+from mayo_data.model import plan
 from mayo_data.phi import policy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +60,8 @@ def test_every_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
             case "toml":
                 body = tomllib.loads(block.code)
                 name = block.code.split("\n", 1)[0].removeprefix("# ")
-                _ = policy.load(name) if "extends" in body else config.load(Path(name))
+                load = plan.load if "task" in body else config.load
+                _ = policy.load(name) if "extends" in body else load(Path(name))
             case other:
                 assert other == "text", f"README.md:{block.line}: a block is bash, python, toml or text"
 

@@ -83,7 +83,7 @@ def test_what_is_tracked_is_what_belongs_at_the_top() -> None:
     allowed = {
         "pyproject.toml", "README.md", "mayo_data", "pipelines", "schemas", "tests", "notebooks",
         "benchmarks", "Makefile", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", ".ci", ".github",
-        ".gitignore", ".gitattributes",
+        ".gitignore", ".gitattributes", "SECURITY.md", "Dockerfile", ".dockerignore", "requirements.lock",
     }  # fmt: skip
     assert {path.relative_to(ROOT).parts[0] for path in tracked()} <= allowed
 

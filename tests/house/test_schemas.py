@@ -17,6 +17,7 @@ from meds import schema as meds
 
 import mayo_data
 from mayo_data import assets, config, schema
+from mayo_data.model import plan
 
 TABLES = sorted(path.stem for path in assets.path("schemas", "tables").iterdir())
 REASONS = {(arrow, reason) for arrow, group in assets.toml("schemas", "reasons.toml").items() for reason in group}
@@ -86,10 +87,11 @@ def tidy(part: Any) -> Any:
     return [tidy(value) for value in part] if isinstance(part, list | tuple) else part
 
 
-def test_the_schema_of_a_pipeline_file_is_the_one_the_code_reads() -> None:
+@pytest.mark.parametrize(("name", "source"), [("pipeline", config), ("train", plan)])
+def test_the_schema_of_a_file_is_the_one_the_code_reads(name: str, source: Any) -> None:
     """UPDATE_DOCS=1 writes the file anew."""
-    path = assets.path("schemas", "tables").parent / "pipeline.schema.json"
-    made = tidy(config.json_schema())
+    path = assets.path("schemas", "tables").parent / f"{name}.schema.json"
+    made = tidy(source.json_schema())
     if os.environ.get("UPDATE_DOCS"):
         path.write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     assert json.loads(path.read_text(encoding="utf-8")) == made
@@ -97,13 +99,22 @@ def test_the_schema_of_a_pipeline_file_is_the_one_the_code_reads() -> None:
 
 def test_the_shipped_pipelines_follow_their_schema() -> None:
     shipped = json.loads(assets.path("schemas", "pipeline.schema.json").read_text(encoding="utf-8"))
-    files = sorted(assets.path("pipelines").glob("*.toml"))
+    files = sorted(path for path in assets.path("pipelines").glob("*.toml") if path.name != "train.toml")
     assert files
     for path in files:
         body = assets.toml("pipelines", path.name)
         jsonschema.Draft202012Validator(shipped).validate(body)
         assert msgspec.convert(body, config.PipelineConfig) == config.load(path)
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 40
+
+
+def test_the_shipped_training_follows_its_schema() -> None:
+    shipped = json.loads(assets.path("schemas", "train.schema.json").read_text(encoding="utf-8"))
+    path, body = assets.path("pipelines", "train.toml"), assets.toml("pipelines", "train.toml")
+    jsonschema.Draft202012Validator(shipped).validate(body)
+    assert msgspec.convert(body, plan.TrainPlan) == plan.load(path)
+    assert assets.path("schemas", "tasks", f"{body['task']}.toml").is_file()
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 40
 
 
 @pytest.mark.parametrize(

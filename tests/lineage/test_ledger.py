@@ -124,7 +124,7 @@ def test_an_anchor_finds_even_a_forger_who_keeps_the_note_right(path: Path) -> N
     assert ledger.verify(path, anchors=[anchor]) == []
     path.write_bytes(rewrite(path.read_bytes()))
     last = json.loads(path.read_bytes().splitlines()[-1])
-    path.with_name(path.name + ".head").write_bytes(json.dumps({"seq": last["seq"], "digest": last["digest"]}).encode())
+    path.with_name(path.name + ".head").write_text(f'{{"digest":"{last["digest"]}","seq":{last["seq"]}}}\n')
     assert rules(path) == set()
     assert rules(path, anchors=[anchor]) == {"anchor"}
 
@@ -164,7 +164,7 @@ def test_a_torn_line_of_a_crash_is_healed_and_noted(path: Path, cut: int) -> Non
     content = path.read_bytes()
     note = path.with_name(path.name + ".head")
     sixth = json.loads(content.splitlines()[5])
-    note.write_bytes(json.dumps({"seq": 6, "digest": sixth["digest"]}).encode())  # as it stood before the crash
+    note.write_text(f'{{"digest":"{sixth["digest"]}","seq":6}}\n')  # as it stood before the crash
     path.write_bytes(content[:-cut])
     assert rules(path) == {"torn"}
     assert ledger.Ledger(path).head() == sixth["digest"]

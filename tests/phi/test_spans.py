@@ -63,3 +63,15 @@ def test_two_people_are_not_joined() -> None:
     text = "Doe Long"
     spans = [PhiSpan(0, 3, "PATIENT", "a", 1.0), PhiSpan(4, 8, "STAFF", "b", 1.0)]
     assert merge(spans, text) == spans
+
+
+def test_a_stronger_span_over_the_rest_of_a_longer_one_leaves_no_overlap() -> None:
+    text = "555-0100Ms.'x"
+    spans = [
+        PhiSpan(1, 8, "COUNTY", "a", 1.0),
+        PhiSpan(3, 9, "AGE90", "b", 0.5),
+        PhiSpan(5, 13, "MRN", "c", 1.0),
+    ]
+    found = merge(spans, text)
+    assert all(first.end <= second.start for first, second in pairwise(found))
+    assert merge([PhiSpan(40, 50, "MRN", "d", 1.0), PhiSpan(3, 1, "MRN", "d", 1.0)], text) == []

@@ -121,6 +121,15 @@ def test_nothing_that_is_asked_of_a_store_tells(small: tuple[Canary, Path], tmp_
         done = cli(*words)
         printed = silent(hunt, done)
         assert done.returncode == (3 if words[1] == "9.9.9" else 0), printed
+    forms = {name: tmp_path / f"report.{name}" for name in ("html", "json", "md")}
+    for words in (
+        ("coverage", store, "--json"), ("audit", store, "--notes", "5", "--ids"), ("risk", store, "--json"),
+        ("report", store, *(word for name, path in forms.items() for word in (f"--{name}", path))),
+    ):  # fmt: skip
+        done = cli(*words)
+        printed = silent(hunt, done)
+        assert done.returncode == 0, printed
+    assert [name for name, path in forms.items() if hunt.text(path.read_text(encoding="utf-8"))] == []
     found = md.trace(store, told)
     assert found["decisions"]
     assert all(set(one) == {"source_table", "source_row", "subject_id", "path", "start", "end", "category", "recognizer", "score", "action"} for one in found["decisions"])  # fmt: skip

@@ -60,7 +60,21 @@ def agree(folder: Path, parts: Sequence[Mapping[str, Any]], **sections: Any) -> 
     rebuilt = whole(folder / "all", folder / "rebuilt", **sections)
     assert Manifest.read(Store.open(folder / "nightly").current()).logical_digest == rebuilt.logical_digest
     assert verify(Store.open(folder / "nightly").ledger) == []
+    assert catalogued(folder / "nightly") == catalogued(folder / "rebuilt")
     return reports
+
+
+def catalogued(store: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Return what the catalog counts, row by row, and what it is made of."""
+    asked = {
+        "code": "FROM code", "subject": "FROM subject", "macro": "FROM macro",
+        "tables": "SELECT table_name, comment FROM duckdb_tables() ORDER BY ALL",
+        "views": "SELECT view_name, sql, comment FROM duckdb_views() WHERE NOT internal ORDER BY ALL",
+        "columns": "SELECT table_name, column_name, data_type, comment FROM duckdb_columns() ORDER BY ALL",
+        "macros": "SELECT function_name, macro_definition, comment FROM duckdb_functions() WHERE NOT internal ORDER BY ALL",
+    }  # fmt: skip
+    with md.connect(store) as db:
+        return {name: db.execute(query).fetchall() for name, query in asked.items()}
 
 
 BASE = {
@@ -95,6 +109,36 @@ def test_a_delta_updates_adds_and_deletes(tmp_path: Path) -> None:
     said = md.completeness(tmp_path / "nightly")
     assert [source["source_table"] for source in said["sources"]] == [0, 1, 2, 3, 4]
     assert all(source["arrived"] for source in said["sources"])
+
+
+def test_the_catalog_after_a_delta_is_that_of_a_rebuild(tmp_path: Path) -> None:
+    """Of whom the delta does not speak, it is taken over: also where the words for sex or race are others now."""
+    race = {"url": "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race"}
+
+    def person(name: str, gender: str, word: str, day: int, **more: Any) -> Json:
+        coding = {"system": "urn:oid:2.16.840.1.113883.6.238", "code": "2106-3", "display": word}
+        said = {**race, "extension": [{"url": "ombCategory", "valueCoding": coding}]}
+        return at(patient(name, gender=gender, extension=[said], **more), day)
+
+    base = {**BASE, "Patient.ndjson": [person(f"p{n}", "female", "White", 1) for n in range(8)]}
+    dies = {"a.ndjson": [person("p3", "male", "White", 5, deceasedDateTime="2024-05-05")]}
+    renamed = {"a.ndjson": [person("p1", "female", "Caucasian", 6), at(observation("o2-0", "p2", status="amended"), 6)]}
+    gone = {"d.ndjson": [deletion("Patient/p5", "Observation/o6-0", "Observation/o6-1", day=7)]}
+    agree(tmp_path, [base, dies, renamed, gone])
+    with md.connect(tmp_path / "nightly") as db:
+        assert db.sql("SELECT count(*), count(DISTINCT race), sum(n_events) FROM subject").fetchall()[0][:2] == (7, 1)
+        assert db.sql("SELECT count(*) FROM subject WHERE deceased AND sex = 'male'").fetchall() == [(1,)]
+
+
+def test_a_catalog_that_cannot_be_read_is_made_from_the_events(tmp_path: Path) -> None:
+    base, night = nights(tmp_path, [BASE, {"a.ndjson": [at(observation("o1-9", "p1"), 5)]}])
+    store = tmp_path / "store"
+    catalog = whole(base, store).snapshot / "catalog.duckdb"  # type: ignore[operator]
+    catalog.chmod(0o600)
+    catalog.write_bytes(b"no catalog")
+    merged(night, store)
+    with md.connect(store) as db:
+        assert db.sql("SELECT sum(n_events) FROM subject").fetchall() == db.sql("SELECT count(*) FROM event").fetchall()
 
 
 def test_the_same_delta_again_changes_nothing(tmp_path: Path) -> None:

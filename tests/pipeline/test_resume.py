@@ -115,7 +115,7 @@ def dies(where: str, name: str, call: int = 1, after: bool = False) -> str:
     )
 
 
-RUN = run.__module__
+RUN = "mayo_data.pipeline.driver"
 BOUNDARIES = {
     "first survey": dies("mayo_data.pipeline.survey", "survey_file"),
     "late survey": dies("mayo_data.pipeline.survey", "survey_file", 9, after=True),

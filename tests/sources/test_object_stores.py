@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+import servers
 from pyarrow import fs
 
 from mayo_data.errors import SourceError
@@ -29,73 +23,30 @@ BUNDLE = (
 )
 FILES = {"Patient.ndjson": PATIENT, "deep/1.Observation.ndjson": LINES, "deep/2.Observation.ndjson.gz": gzip.compress(LINES),
          "b.json": BUNDLE, "notes.csv": b"x"}  # fmt: skip
-AZURE_ACCOUNT = "devstoreaccount1"  # account and key that Azurite's documentation gives to everybody
-AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-@contextmanager
-def served(words: list[str], port: int, folder: Path) -> Iterator[None]:
-    """Run a server until the tests are done with it."""
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(words, stdout=log, stderr=log, cwd=folder, start_new_session=True)
-        try:
-            for _ in range(600):
-                with socket.socket() as one:
-                    if one.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                assert process.poll() is None, (folder / "log").read_text()
-                time.sleep(0.1)
-            yield
-        finally:
-            process.terminate()
-            process.wait(20)
 
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a bucket with the files, and the query that leads to it."""
-    pytest.importorskip("moto.server", reason="NOT TESTED: S3. pip install 'moto[server]'")
-    port = free_port()
-    words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
-            patch.delenv(name, raising=False)
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        with served(words, port, tmp_path_factory.mktemp("s3")):
-            system = fs.S3FileSystem(
-                endpoint_override=f"127.0.0.1:{port}", scheme="http", region="us-east-1", allow_bucket_creation=True
-            )
-            fill(system, "exports")
-            yield f"s3://exports/night?endpoint=http://127.0.0.1:{port}"
+    with servers.s3(tmp_path_factory.mktemp("s3")) as endpoint:
+        system = fs.S3FileSystem(
+            endpoint_override=endpoint.removeprefix("http://"), scheme="http", region="us-east-1",
+            allow_bucket_creation=True,
+        )  # fmt: skip
+        fill(system, "exports")
+        yield f"s3://exports/night?endpoint={endpoint}"
 
 
 @pytest.fixture(scope="module")
 def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    here = Path(sys.prefix) / "azurite" / "node_modules" / ".bin"  # where `make test` installs it
-    azurite = os.environ.get("AZURITE") or shutil.which("azurite-blob", path=f"{here}{os.pathsep}{os.environ['PATH']}")
-    if azurite is None or shutil.which("node") is None:
-        pytest.skip("NOT TESTED: Azure. It takes node, and npm's azurite; $AZURITE names its azurite-blob")
-    port, folder = free_port(), tmp_path_factory.mktemp("azure")
-    words = [azurite, "--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(folder), "--silent",
-             "--skipApiVersionCheck", "--disableTelemetry"]  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AZURE_STORAGE_KEY", AZURE_KEY)
-        patch.delenv("AZURE_STORAGE_SAS_TOKEN", raising=False)
-        with served(words, port, folder):
-            system = fs.AzureFileSystem(
-                AZURE_ACCOUNT, account_key=AZURE_KEY, blob_storage_authority=f"127.0.0.1:{port}", blob_storage_scheme="http",
-                dfs_storage_authority=f"127.0.0.1:{port}", dfs_storage_scheme="http",
-            )  # fmt: skip
-            fill(system, "exports")
-            yield f"abfss://exports@{AZURE_ACCOUNT}.dfs.core.windows.net/night?endpoint=http://127.0.0.1:{port}"
+    with servers.azure(tmp_path_factory.mktemp("azure")) as endpoint:
+        authority = endpoint.removeprefix("http://")
+        system = fs.AzureFileSystem(
+            servers.AZURE_ACCOUNT, account_key=servers.AZURE_KEY, blob_storage_authority=authority,
+            blob_storage_scheme="http", dfs_storage_authority=authority, dfs_storage_scheme="http",
+        )  # fmt: skip
+        fill(system, "exports")
+        yield f"abfss://exports@{servers.AZURE_ACCOUNT}.dfs.core.windows.net/night?endpoint={endpoint}"
 
 
 def fill(system: fs.FileSystem, bucket: str) -> None:

@@ -43,7 +43,7 @@ from mayo_data.phi.transformer import (
     windows,
 )
 
-_HINT = "pip install mayo-data[train]"
+_HINT = "pip install mayo-data[phi-train]"
 Text = tuple[str, list[tuple[int, int, str]]]
 _FIRST_WORD = 999  # in BERT's vocabulary; what comes before are marks of its own
 _NONE = -100  # torch's label for what teaches nothing
