@@ -141,6 +141,10 @@ class Ledger:
         """
         draft = Ledger(self.path.with_name(self.path.name + ".adopted"))
         draft.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._turn():  # nobody appends to a file that is about to be replaced
+            return self._adopt(draft, content)
+
+    def _adopt(self, draft: Ledger, content: bytes) -> int:
         draft.path.write_bytes(content)
         _note(draft.path).unlink(missing_ok=True)
         try:
@@ -191,7 +195,7 @@ class Ledger:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             new = not self.path.exists()
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            handle = self._locked()
         except OSError as error:
             raise StoreError(
                 f"the ledger cannot be written: {error.strerror}", hint="check its rights and space"
@@ -199,7 +203,6 @@ class Ledger:
         try:
             if new:
                 _flush(self.path.parent)
-            fcntl.flock(handle, fcntl.LOCK_EX)
             yield handle
         except OSError as error:
             raise StoreError(
@@ -207,6 +210,20 @@ class Ledger:
             ) from error
         finally:
             os.close(handle)
+
+    def _locked(self) -> int:
+        while True:
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                if os.path.samestat(os.fstat(handle), os.stat(self.path)):
+                    return handle
+            except FileNotFoundError:
+                pass
+            except BaseException:
+                os.close(handle)
+                raise
+            os.close(handle)  # `adopt` put another file in its place while this one waited
 
     def _agree(self, last: Json | None) -> None:
         """Refuse to go on from an end that is not the one written last; that would bury the evidence."""

@@ -30,7 +30,7 @@ from mayo_data.phi.vault import Person, Vault
 from mayo_data.stage import fate, tally
 from mayo_data.types import Json
 
-_VERSION = "2"
+_VERSION = "3"
 _DEEPEST = 16  # levels of nested elements
 _PEOPLE = 2_000  # subjects kept ready to scrub with, a process
 _BEARING = frozenset(["text", "attachment", "annotation", "dosage", "items"])  # actions that may touch free text

@@ -12,9 +12,11 @@ from functools import cache
 from mayo_data import assets
 
 _TERM = re.compile(r"[./\s*]+")
-_FACTOR = re.compile(r"\d+(?:\.\d+)?")
+_FACTOR = re.compile(r"\d{1,4}(?:\.\d{1,4})?")
+_ANNOTATION = re.compile(r"\{([^{}]+)\}")
 _EXPONENT = re.compile(r"(?<=[A-Za-z\]*^'])\^?[+-]?\d{1,2}$")
 _LONGEST = 60
+_DIGITS = 6  # in all: seven make a telephone number
 
 
 @cache
@@ -26,10 +28,15 @@ def is_public(unit: str) -> bool:
 
     >>> [is_public(unit) for unit in ("mg/dL", "10*3/uL", "/min", "m[H2O]", "kg/m2", "mL/min/1.73", "Smith", "{Jane}")]
     [True, True, True, True, True, True, False, False]
+    >>> [is_public(unit) for unit in ("mL/min/{1.73_m2}", "mL/5551234567", "617.555.1234", "3/12/61")]
+    [True, False, False, False]
     """
     if not unit or len(unit) > _LONGEST:
         return False
+    unit = _ANNOTATION.sub(lambda found: f" {found[1].replace('_', ' ')} ", unit)  # what it says is judged as well
     terms = [term for term in _TERM.split(unit.replace("(", "").replace(")", "").replace("10*", "10^")) if term]
+    if sum(char.isdigit() for char in unit) > _DIGITS or (len(terms) > 2 and all(map(_FACTOR.fullmatch, terms))):
+        return False  # a telephone number or a date
     return bool(terms) and all(_is_term(term) for term in terms)
 
 

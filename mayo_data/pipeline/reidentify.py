@@ -73,7 +73,7 @@ def reidentify(
     vault = Vault(place.vault, secret)
     try:
         if not vault.crossed:
-            raise ConfigError("this site keeps no crosswalk", hint="crosswalk = true under [phi], then run again")
+            raise ConfigError("this site keeps no crosswalk", hint="crosswalk = true under [phi], then run FHIR again")
         asked = {"subject_id": subject} if subject is not None else {"resource": resource}
         Ledger(opened.ledger).append("reidentification", {"reason": said, "by": who, **asked})
         if subject is not None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
             "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip
-_SIZES = (1, 2, 5, 11, 20, 50, 100)  # upper ends of the groups of class sizes that are shown
+_SIZES = (1, 2, 4, 10, 20, 50, 100)  # upper ends of the groups of class sizes that are shown; 5 and 11 begin one
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,11 @@ def headline(facts: Json) -> list[tuple[str, str, str]]:
     if audit:
         low, high = audit["leaks_per_1000_notes_interval"]
         found.append(
-            ("Leaks in 1,000 notes", number(audit["leaks_per_1000_notes"]), f"95 % interval {low:,.1f} to {high:,.1f}")
+            (
+                "Leaks in 1,000 notes",
+                f"{audit['leaks_per_1000_notes']:,.1f}",
+                f"95 % interval {low:,.1f} to {high:,.1f}",
+            )
         )
     elif facts["phi"]["notes"]:
         found.append(("Leaks in 1,000 notes", "not measured", "nobody has labelled a sample yet"))
@@ -109,6 +113,11 @@ def attention(facts: Json) -> list[Mark]:
         for one in facts["gates"]
         if not one["passed"]
     ]
+    if not facts["snapshot"]["subjects"]:
+        found.append(Mark("The snapshot holds no subject.", "bad"))
+    if facts["snapshot"]["subjects_left"]:
+        said = "Subjects were withdrawn or erased after the run: rows, drops and gates are those of the run."
+        found.append(Mark(said, "note"))
     if facts["policy"]["settings"] is None:
         found.append(Mark("The text of the policy is not at hand; only its fingerprint is shown.", "note"))
     risk = facts["risk"]
@@ -347,7 +356,11 @@ def _leaks(facts: Json) -> Section:
                     ("Share of notes with a leak", f"{audit['leaking_notes_share']:.2%} ({first:.2%} to {last:.2%})"),
                 ]
             ),
-            Table("Leaks by category", ("category", "leaks"), list(audit["categories"].items())),
+            *(
+                [Table("Leaks by category", ("category", "leaks"), list(audit["categories"].items()))]
+                if audit["categories"]
+                else []
+            ),
             f"Intervals at 95 %. {audit['method']}",
         ]
     elif facts["phi"]["notes"]:

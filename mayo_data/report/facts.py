@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 _MODELS = ("default", "fast", "none")
-_KEPT = frozenset(["run", "step", "gate", "snapshot", "read", "training", "audit"])
+_KEPT = frozenset(["run", "step", "gate", "snapshot", "read", "training", "audit", "erasure"])
 _LIBRARIES = ("duckdb", "numpy", "onnxruntime", "presidio-analyzer", "pyarrow", "spacy")
 _RUN_FIELDS = (
     "run_id",
@@ -91,7 +91,7 @@ def gather(
     with dataset.connect() as db:
         said: Json = {
             "format": VERSION,
-            "snapshot": _snapshot(dataset, manifest, committed),
+            "snapshot": _snapshot(dataset, manifest, committed, records),
             "run": {name: runs[-1]["body"].get(name) for name in _RUN_FIELDS} | {"at": runs[-1]["at"]},
             "runs": [
                 {"run_id": run["body"]["run_id"], "at": run["at"], "mode": run["body"].get("mode", "full")}
@@ -176,14 +176,16 @@ def _chain(records: Sequence[Json], committed: Json) -> list[Json]:
     return found
 
 
-def _snapshot(dataset: Dataset, manifest: Manifest, committed: Json) -> Json:
-    body = committed["body"]
+def _snapshot(dataset: Dataset, manifest: Manifest, committed: Json, records: Sequence[Json]) -> Json:
+    name = dataset.path.name
+    erased = any(name in record["body"].get("snapshots", ()) for record in records if record["kind"] == "erasure")
     return {
-        "name": dataset.path.name,
+        "name": name,
         "created_at": manifest.created_at,
         "committed_at": committed["at"],
         "subjects": manifest.counts["subjects"],
-        "events": body.get("events"),
+        "events": manifest.tables["events"].rows,  # of now: an erasure leaves the record of the commit as it was
+        "subjects_left": erased or committed["body"].get("mode") == "withdrawal",
         "logical_digest": manifest.logical_digest,
         "manifest_sha256": hashlib.sha256((dataset.path / "manifest.json").read_bytes()).hexdigest(),
         "code_version": manifest.code_version,

@@ -76,6 +76,11 @@ def opened(
             lent.unregister("_given")
         for name, (text, stays) in views.items():
             lent.execute(f"CREATE {'TABLE' if stays else 'VIEW'} {sql.name(name)} AS {text}")
+        # From here on a site's own conditions are run: they read these snapshots, and no other file.
+        roots = ", ".join(sql.text(f"{path}/") for one in (snapshot, before) if one for path in (one, one.absolute()))
+        lent.execute(f"SET allowed_directories = [{roots}]")
+        lent.execute("SET enable_external_access = false")
+        lent.execute("SET lock_configuration = true")
         yield lent
     finally:
         lent.close()

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import duckdb
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -181,7 +182,7 @@ def test_times_are_utc(given: Any, meant: datetime) -> None:
     assert moment(given) == meant
 
 
-@pytest.mark.parametrize("given", ["tomorrow", "", 5, None, "2020-13-01", "9999-12-31T23:59:59-10:00"])
+@pytest.mark.parametrize("given", ["tomorrow", "", 5, None, "2020-13-01", "9999-12-31T23:59:59-10:00", pd.NaT])
 def test_what_is_no_time_is_refused(given: Any) -> None:
     with pytest.raises(ConfigError, match="this is no time"):
         moment(given)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import traceback
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -308,11 +309,15 @@ def test_labels_of_others_are_taken() -> None:
         made(subject_id=[1, 1]),
         made(prediction_time=["soon", "later"]),
         "absent.parquet",
+        ["Jane Doe"],
+        pd.DataFrame({"subject_id": ["Jane Doe", 1], "prediction_time": [datetime(2020, 1, 1)] * 2}),
     ],
 )
 def test_what_are_no_labels_is_refused(wrong: Any) -> None:
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError) as caught:
         Labels.of(wrong)
+    told = "".join(traceback.format_exception(caught.value, limit=0))
+    assert not [cell for cell in ("Jane", "'a'", "'soon'") if cell in told]  # nor does the cause quote a cell
 
 
 @pytest.mark.parametrize(

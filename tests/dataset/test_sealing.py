@@ -94,6 +94,30 @@ def test_nobody_who_withdrew_meanwhile_is_sealed_in(clinic: Path, model: Path) -
         md.training_run(clinic, name="late", reads=[reader.lineage_id], files=[model], config={})
 
 
+def test_nobody_who_was_erased_meanwhile_is_sealed_in(clinic: Path, model: Path) -> None:
+    book = Ledger(clinic / "ledger" / "ledger.jsonl")
+    gone = {"subject_id": 10**9, "reason": "asked", "snapshots": {}, "models": []}
+    reader = md.open(clinic).reader(consumer="train")
+    book.append("erasure", gone)  # of somebody who was in no kept snapshot
+    md.training_run(clinic, name="still", reads=[reader.lineage_id], files=[model], config={})
+    manifest = next(book.records("snapshot"))["body"]["manifest_sha256"]
+    change = {"before": "00", "after": manifest, "rows": {}}
+    book.append("erasure", {**gone, "subject_id": 4, "snapshots": {"000001": change}})
+    with pytest.raises(StoreError, match="withdrawn since it was read"):
+        md.training_run(clinic, name="late", reads=[reader.lineage_id], files=[model], config={})
+
+
+def test_who_was_left_out_of_an_overridden_read_does_not_stop_its_training(clinic: Path, model: Path) -> None:
+    book = Ledger(clinic / "ledger" / "ledger.jsonl")
+    body = {"subject_id": 4, "reason": "asked", "snapshots_blocked": ["000001"], "models": []}
+    book.append("withdrawal", body)
+    reader = md.open(clinic).reader(consumer="train", override="the old cohort is compared")
+    md.training_run(clinic, name="old", reads=[reader.lineage_id], files=[model], config={})
+    book.append("withdrawal", {**body, "subject_id": 5})
+    with pytest.raises(StoreError, match="withdrawn since it was read"):
+        md.training_run(clinic, name="late", reads=[reader.lineage_id], files=[model], config={})
+
+
 def test_a_context_is_recorded_with_what_was_in_it(clinic: Path) -> None:
     seen = context(clinic)
     (body,) = records(clinic, "context")

@@ -200,6 +200,27 @@ def test_who_withdraws_later_is_left_out_of_a_new_snapshot_only(clinic: Path) ->
         md.open(clinic, "000001").reader(consumer="test")
 
 
+def test_a_reader_stops_where_one_of_its_subjects_withdraws(clinic: Path) -> None:
+    dataset = md.open(clinic)
+    reader, other = dataset.reader(consumer="test"), dataset.reader(consumer="test", rank=0, world=24)
+    subject = next(one for one in reader.subjects.tolist() if one not in other.subjects)
+    running = reader.samples()
+    next(running)
+    withdraw(clinic, subject, snapshots_blocked=["000001"])
+    for rows in (running, reader.samples(), reader.batches(), reader.part(0, 1)):
+        with pytest.raises(StoreError, match="withdrawn since"):
+            list(rows)
+    assert subject not in {one.subject_id for one in other.samples()}
+
+
+def test_a_reader_stops_where_an_erasure_changes_its_snapshot(clinic: Path) -> None:
+    reader = md.open(clinic).reader(consumer="test")
+    change = {"before": "00", "after": "11" * 32, "rows": {}}
+    ledger(clinic).append("erasure", {"subject_id": 10**9, "snapshots": {"000001": change}})
+    with pytest.raises(StoreError, match="withdrawn since"):
+        list(reader.samples())
+
+
 def test_an_open_dataset_sees_a_withdrawal_at_once(clinic: Path) -> None:
     dataset = md.open(clinic)
     dataset.timeline(4)

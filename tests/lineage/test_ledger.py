@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -262,3 +263,43 @@ def test_killed_while_appending_no_acknowledged_record_is_lost(tmp_path: Path) -
     ledger.Ledger(path).append("run", {})
     assert ledger.verify(path) == []
     assert len(list(ledger.Ledger(path).records("step"))) >= acknowledged
+
+
+def test_who_waits_while_a_ledger_is_replaced_appends_to_the_new_one(tmp_path: Path) -> None:
+    here, there = ledger.Ledger(tmp_path / "here.jsonl"), ledger.Ledger(tmp_path / "there.jsonl")
+    here.append("run", {"n": 0})
+    there.path.write_bytes(here.path.read_bytes())
+    for number in (1, 2):
+        there.append("run", {"n": number})
+    with here._turn():
+        waiting = threading.Thread(target=here.append, args=("run", {"n": 3}))
+        waiting.start()
+        while waiting.native_id is None or not _waits(here.path):
+            time.sleep(0.001)
+        there.path.replace(here.path)
+    waiting.join()
+    assert [record["body"]["n"] for record in here.records()] == [0, 1, 2, 3]
+    assert ledger.verify(here.path) == []
+
+
+def _waits(path: Path) -> bool:
+    """Whether somebody has opened the file a second time, to wait for its lock."""
+    folder = Path("/proc/self/fd")
+    if not folder.is_dir():
+        pytest.skip("needs /proc to see who waits")
+    return sum(one.exists() and one.samefile(path) for one in folder.iterdir()) > 1
+
+
+def test_a_ledger_that_went_on_elsewhere_is_followed(tmp_path: Path) -> None:
+    here, there = ledger.Ledger(tmp_path / "here.jsonl"), ledger.Ledger(tmp_path / "there.jsonl")
+    here.append("run", {"n": 0})
+    there.path.write_bytes(here.path.read_bytes())
+    there.append("run", {"n": 1})
+    here.append("read", {"n": 2})
+    assert here.adopt(there.path.read_bytes()) == 1
+    here.append("read", {"n": 3})
+    assert [record["body"]["n"] for record in here.records()] == [0, 1, 2, 3]
+    assert ledger.verify(here.path) == []
+    with pytest.raises(StoreError, match="damaged"):
+        here.adopt(b"{}\n")
+    assert ledger.verify(here.path) == []

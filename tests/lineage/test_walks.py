@@ -147,8 +147,9 @@ def test_impact_is_of_one_thing(served: Served) -> None:
     for given in ({}, {"subject": 1, "file": "0"}):
         with pytest.raises(md.ConfigError, match="one thing"):
             md.impact(served.store, **given)  # type: ignore[arg-type]
-    with pytest.raises(md.ConfigError, match="no source file"):
-        md.impact(served.store, file="Patient.ndjson")
+    for name in ("Patient.ndjson", "²"):
+        with pytest.raises(md.ConfigError, match="no source file"):
+            md.impact(served.store, file=name)
     with pytest.raises(md.StoreError):
         md.impact(served.store, subject=5)
 
@@ -158,6 +159,15 @@ def test_without_kept_inputs_a_prediction_still_names_its_model(served: Served) 
     found = md.trace(served.store, served.prediction)
     assert (found["counts"]["found"], found["lines"]) == (0, [])
     assert found["trainings"][0]["training_id"] == served.training
+
+
+def test_a_changed_list_of_inputs_leads_nowhere(served: Served) -> None:
+    for file in (Store.open(served.store).ledger.parent / "inputs").rglob("*.arrow"):
+        body = bytearray(file.read_bytes())
+        body[len(body) // 2] ^= 1
+        file.write_bytes(body)
+    with pytest.raises(md.StoreError, match="was changed"):
+        md.trace(served.store, served.prediction)
 
 
 def test_no_real_id_is_in_any_answer(served: Served, synthetic_export: Path) -> None:

@@ -20,6 +20,7 @@ from mayo_data.keys import Secret
 from mayo_data.phi import policy
 from mayo_data.phi.identifiers import from_fhir
 from mayo_data.phi.structured import Scrub
+from mayo_data.phi.units import is_public
 from mayo_data.phi.vault import Vault
 from mayo_data.stage import TALLY
 
@@ -327,3 +328,15 @@ def test_birth_sex_of_us_core_stays_and_nothing_else_in_its_place(clean: Clean) 
     for code, kept in (("F", [{"url": url, "valueCode": "F"}]), ("Quimbleford", None), ("Doe", None)):
         found = clean({**PATIENT, "extension": [{"url": url, "valueCode": code}]}).get("extension")
         assert (found or None) == kept
+
+
+@pytest.mark.parametrize(
+    ("unit", "public"),
+    [
+        ("mL/min/{1.73_m2}", True), ("{score}", True), ("1/1", True), ("10*12/L", True),
+        ("mL/{Jane}", False), ("{617-555-1234}", False), ("617.555.1234", False), ("3/12/1961", False),
+        ("mL/5551234567", False), ("{", False), ("{}", False),
+    ],
+)  # fmt: skip
+def test_a_unit_is_public_where_its_annotation_is_and_no_number_of_somebody(unit: str, public: bool) -> None:
+    assert is_public(unit) == public

@@ -153,6 +153,7 @@ def test_no_value_is_in_results_logs_and_docs(canary: Path, tmp_path: Path, capl
     pages = list((tmp_path / "docs").rglob("*.html"))
     assert theirs.data_docs in pages
     assert len(pages) > 20
+    assert all("img-src data:" in page.read_text() for page in pages)  # the picture that counts readers stays away
     said = [str(asdict(ours)), str(asdict(theirs)), caplog.text, Store.open(canary).ledger.read_text()]
     said += [path.read_text(errors="replace") for path in (tmp_path / "docs").rglob("*") if path.is_file()]
     said += [path.name for path in (tmp_path / "docs").rglob("*")]
@@ -198,3 +199,16 @@ def test_a_snapshot_of_somebody_who_withdrew_is_not_looked_at(tmp_path: Path) ->
         md.inspect(tmp_path / "store", snapshot="000001")
     found = md.inspect(tmp_path / "store")
     assert [one.check for one in found.stopped] == ["subjects_found"]
+
+
+def test_a_suite_reads_no_other_file(tmp_path: Path) -> None:
+    go(feed(tmp_path), tmp_path / "store", **PLAIN)
+    (tmp_path / "beside.txt").write_text("secret")
+    site = suite(tmp_path / "site.json", "warn")
+    body = json.loads(site.read_text())
+    read = f"(SELECT count(*) FROM read_text('{tmp_path / 'beside.txt'}')) > 0"
+    query = {"unexpected_rows_query": f"SELECT * FROM {{batch}} WHERE {read}"}
+    body["expectations"][0] |= {"type": "unexpected_rows_expectation", "kwargs": query}
+    site.write_text(json.dumps(body))
+    with pytest.raises(ConfigError, match="our_units"):
+        md.inspect(tmp_path / "store", more=[site])

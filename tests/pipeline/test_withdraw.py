@@ -231,6 +231,45 @@ def test_who_is_not_there_cannot_withdraw(site: Site) -> None:
     assert site.opened.snapshots() == ["000001"]
 
 
+@pytest.mark.parametrize("number", [-1, 2**63, 2**70])
+def test_what_is_no_id_of_a_store_is_in_none(site: Site, number: int) -> None:
+    for door in (md.withdraw, md.erase):
+        with pytest.raises(md.StoreError, match="no snapshot holds"):
+            door(site.store, number, "asked", key_file=site.key)
+    with pytest.raises(md.ConfigError, match="whole number"):
+        md.withdraw(site.store, "7", "asked", key_file=site.key)  # type: ignore[arg-type]
+
+
+def test_an_id_of_a_frame_is_as_good_as_any(site: Site) -> None:
+    import numpy as np
+
+    subject = np.int64(site.subjects()[0])
+    assert md.withdraw(site.store, subject, "asked", key_file=site.key).subject_id == subject
+    assert md.erase(site.store, subject, "asked", key_file=site.key).subject_id == subject
+    assert [one["body"]["subject_id"] for one in Ledger(site.opened.ledger).records("erasure")] == [int(subject)]
+
+
+def test_a_trace_gives_no_event_of_whoever_withdrew(site: Site) -> None:
+    subject = site.subjects()[0]
+    event = md.connect(site.store).sql(f"select event_id from event where subject_id = {subject} limit 1").fetchall()
+    site.withdraw(subject)
+    with pytest.raises(md.StoreError, match="withdrawn"):
+        md.trace(site.store, event[0][0], snapshot="000001")
+    assert md.trace(site.store, subject)["records"][0]["kind"] == "withdrawal"
+
+
+def test_a_withdrawal_that_cannot_say_which_models_are_meant_is_none(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"w")
+    reader = md.open(site.store).reader(consumer="trial")
+    md.training_run(site.store, name="m", reads=[reader.lineage_id], files=[tmp_path / "weights"], config={})
+    for file in (site.opened.current() / "data").iterdir():
+        file.chmod(0o644)
+        file.write_bytes(b"no Parquet")
+    with pytest.raises(md.StoreError):
+        site.withdraw(site.subjects()[0])
+    assert not list(Ledger(site.opened.ledger).records("withdrawal"))
+
+
 def test_everybody_can_withdraw(site: Site) -> None:
     for subject in site.subjects():
         site.withdraw(subject)

@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import re
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -261,3 +262,28 @@ def test_a_group_without_any_time_is_told_too(facts) -> None:
 def test_a_share_of_nothing_is_nothing() -> None:
     assert Share(0, 0).value == 0
     assert Share(None, 5).value is None
+
+
+def test_who_left_is_not_counted_and_that_somebody_left_is_said(synthetic_run: Path, tmp_path: Path) -> None:
+    for name in ("store", "store.phi"):
+        shutil.copytree(synthetic_run / name, tmp_path / name)
+    store = tmp_path / "store"
+    before = gather(store)
+    assert not before["snapshot"]["subjects_left"]
+    md.erase(store, md.open(store).subjects()[0], "asked to be forgotten", key_file=synthetic_run / "site.key")
+    after = gather(store)
+    left = before["snapshot"]["subjects"] - 1
+    with md.connect(store) as db:
+        events = db.execute("SELECT count(*) FROM event").fetchall()[0][0]
+    assert (after["snapshot"]["subjects"], after["snapshot"]["events"]) == (left, events)
+    assert events < before["snapshot"]["events"]
+    assert any("erased" in mark.text for mark in content.attention(after))
+    nobody = {**after, "snapshot": {**after["snapshot"], "subjects": 0}}
+    assert content.attention(nobody)[0].tone == "bad"
+
+
+def test_a_sample_without_a_leak_has_no_empty_table(facts) -> None:
+    clean = {**facts, "audit": {**facts["audit"], "categories": {}, "leaks_per_1000_notes": 0.0}}
+    captions = [getattr(block, "caption", "") for one in content.sections(clean) for block in one.blocks]
+    assert "Leaks by category" not in captions
+    assert ("Leaks in 1,000 notes", "0.0") in [figure[:2] for figure in content.headline(clean)]
