@@ -33,7 +33,8 @@ def view(
     Args:
         view: A ViewDefinition: a mapping, or the path of a JSON file.
         fhir: Folder with `.ndjson` files (also `.jsonl`, `.gz`, `.zst`, at any depth), or one such file.
-        db: DuckDB connection to run on, for example of `connect`, so that the result can be joined.
+        db: DuckDB connection to run on, so that the result can be joined: of
+            `connect(store, confined=False)`, for a confined one reads the files of its snapshot only.
 
     Raises:
         ConfigError: The view is wrong, with the place in it; or the place of the files is a URL.

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mayo_data.store.suites import Lent
 
 Engine = Literal["sql", "gx"]
+_OF_ALL = ("subjects_found",)  # says nothing of a delta: it may only delete
 _LISTED = 10_000  # rows of a check that the quarantine lists
 _WORD, _COUNT, _YES, _REAL = pa.string(), pa.int64(), pa.bool_(), pa.float64()
 _STEPS = pa.schema([("arrow", _WORD), ("reason", _WORD), ("rows", _COUNT), ("of", _COUNT), ("quarantine", _YES)])
@@ -138,7 +139,7 @@ def verdicts(
     """
     from mayo_data.store.suites import opened
 
-    loaded = suites.load(rules.suites, rules.skip)
+    loaded = suites.load(rules.suites, (*rules.skip, *_OF_ALL) if changed is not None else rules.skip)
     beside = _beside(steps, _masked(tallies), _offsets(draft, policy, secret), rules)
     folder = work / "quality"
     shutil.rmtree(folder, ignore_errors=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,6 +74,9 @@ def judged(
 
 def _loaded() -> Any:
     os.environ["GX_ANALYTICS_ENABLED"] = "false"  # it reports on its use over the network otherwise
+    # It looks for Spark Connect, and PySpark ends the whole process where gRPC is missing: so it is not there to find.
+    hidden = [name for name in ("pyspark.sql.connect",) if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -83,6 +87,9 @@ def _loaded() -> Any:
         raise ConfigError(
             "Great Expectations cannot reach DuckDB", hint="pip install 'mayo-data[quality]', or use --engine sql"
         ) from error
+    finally:
+        for name in hidden:
+            del sys.modules[name]
     logging.getLogger("great_expectations").setLevel(logging.CRITICAL)  # its lines name folders
     kept = engine._PERSISTED_CONNECTION_DIALECTS  # noqa: SLF001 - there is no public way to add one
     if "duckdb" not in kept:

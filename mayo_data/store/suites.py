@@ -77,7 +77,9 @@ def opened(
         for name, (text, stays) in views.items():
             lent.execute(f"CREATE {'TABLE' if stays else 'VIEW'} {sql.name(name)} AS {text}")
         # From here on a site's own conditions are run: they read these snapshots, and no other file.
-        roots = ", ".join(sql.text(f"{path}/") for one in (snapshot, before) if one for path in (one, one.absolute()))
+        # A pattern is compared with the folder before it is resolved, a file after: so both spellings are allowed.
+        folders = [path for one in (snapshot, before) if one for path in (one, one.absolute())]
+        roots = ", ".join(sql.text(f"{root}/") for path in folders for root in (str(path), sql.literal(path)))
         lent.execute(f"SET allowed_directories = [{roots}]")
         lent.execute("SET enable_external_access = false")
         lent.execute("SET lock_configuration = true")

@@ -39,6 +39,7 @@ def blocks() -> list[Block]:
     return [Block(match[1], match[2], TEXT.count("\n", 0, match.start(2)) + 1) for match in FENCE.finditer(TEXT)]
 
 
+@pytest.mark.slow
 def test_every_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One test, because the blocks build on each other as they do for a reader."""
     monkeypatch.chdir(tmp_path)

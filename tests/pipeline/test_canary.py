@@ -59,7 +59,7 @@ def policy_file(folder: Path, policy: str, replace: str) -> str:
     ("policy", "replace"),
     [
         ("expert_determination", "surrogate"),
-        ("expert_determination", "tag"),
+        pytest.param("expert_determination", "tag", marks=pytest.mark.slow),
         pytest.param("safe_harbor", "tag", marks=pytest.mark.slow),
         pytest.param("safe_harbor", "surrogate", marks=pytest.mark.slow),
     ],
@@ -108,6 +108,7 @@ def test_safe_harbor_shows_nothing_in_a_small_run(small: tuple[Canary, Path], tm
     assert Hunt(canary).store(tmp_path / "store") == []
 
 
+@pytest.mark.slow
 def test_nothing_that_is_asked_of_a_store_tells(small: tuple[Canary, Path], tmp_path: Path) -> None:
     canary, source = small
     store = tmp_path / "store"

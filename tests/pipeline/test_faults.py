@@ -33,6 +33,8 @@ from mayo_data.lineage.ledger import Ledger, verify
 from mayo_data.store.layout import Store
 from mayo_data.store.snapshot import Manifest
 
+pytestmark = pytest.mark.slow
+
 SECTIONS: dict[str, Any] = {"phi": {"model": "none"}, "store": {"shards": 3}}
 PATIENTS = 6
 

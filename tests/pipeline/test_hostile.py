@@ -453,6 +453,7 @@ def test_a_line_of_200_mb_needs_no_memory(tmp_path: Path, compression: str) -> N
     assert most < 600 << 10  # KiB
 
 
+@pytest.mark.slow
 def test_a_limit_of_memory_is_kept(tmp_path: Path) -> None:
     """Much text under a hard limit on the address space: nothing is held that need not be."""
     rows = [observation(f"o{number}", note=[{"text": f"row {number}"}]) for number in range(6_000)]

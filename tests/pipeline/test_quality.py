@@ -198,7 +198,8 @@ def test_a_snapshot_of_somebody_who_withdrew_is_not_looked_at(tmp_path: Path) ->
     with pytest.raises(StoreError, match="withdrawn"):
         md.inspect(tmp_path / "store", snapshot="000001")
     found = md.inspect(tmp_path / "store")
-    assert [one.check for one in found.stopped] == ["subjects_found"]
+    assert "subjects_found" in [one.check for one in found.checks if not one.verdict.passed]
+    assert not found.stopped  # an empty snapshot may be read
 
 
 def test_a_suite_reads_no_other_file(tmp_path: Path) -> None:

@@ -49,9 +49,7 @@ class Run(NamedTuple):
     report: RunReport
 
 
-@pytest.fixture(
-    scope="module", params=[pytest.param(name, marks=[] if name == NAMES[0] else pytest.mark.slow) for name in NAMES]
-)
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.slow) for name in NAMES])
 def done(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     source = SHARED / request.param
     if not source.is_dir():

@@ -133,6 +133,7 @@ def test_no_key_no_entry(azure: str, monkeypatch: pytest.MonkeyPatch) -> None:
     location.file_system.cache_clear()
 
 
+@pytest.mark.slow
 def test_a_run_over_a_bucket_is_the_run_over_the_folder(url: str, synthetic_export: Path, tmp_path: Path) -> None:
     from mayo_data import keys
     from mayo_data.pipeline import run_file

@@ -110,7 +110,7 @@ def test_polars_takes_it(export: Path) -> None:
 
 def test_the_sql_is_complete_and_runs_on_any_connection(export: Path, synthetic_store: Path) -> None:
     table = md.view(VALUE, export)
-    with md.connect(synthetic_store) as db:
+    with md.connect(synthetic_store, confined=False) as db:
         assert db.sql(table.sql).aggregate("count(*)").fetchall() == [(4,)]
         joined = md.view(VALUE, export, db=db)
         found = joined.relation
