@@ -6,7 +6,7 @@ import re
 import tomllib
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -16,6 +16,8 @@ from mayo_data import assets
 from mayo_data.errors import ConfigError
 
 ValidateShare = Literal["all", "sample", "off"]
+T = TypeVar("T", bound=Struct)
+_KINDS = {"pipeline": "pipeline", "train": "training"}  # name of the schema to what a person calls the file
 _AT = re.compile(r" - at `\$\.?(.*)`$")
 
 
@@ -145,25 +147,44 @@ def load(path: Path) -> PipelineConfig:
     Raises:
         ConfigError: The file is missing, is not TOML, or has a wrong or unknown line.
     """
+    config, found = read(path, PipelineConfig, "pipeline", "fhir.toml")
+    return _checked(config, found)
+
+
+def read(path: Path, shape: type[T], what: str, shipped: str) -> tuple[T, Path]:
+    """Read a TOML file of parameters; return what it says, and where it was found.
+
+    Args:
+        path: A path, or the name of a file that is shipped in `pipelines/`.
+        shape: What it must say.
+        what: Its kind, `pipeline` or `train`: that of `schemas/KIND.schema.json`.
+        shipped: Name of a shipped file of that kind, for a hint.
+
+    Raises:
+        ConfigError: The file is missing, is not TOML, or has a wrong or unknown line.
+
+    >>> read(Path("fhir.toml"), PipelineConfig, "pipeline", "fhir.toml")[0].source.format
+    'fhir'
+    """
     found = path
     if not path.exists():
         try:
             found = assets.path("pipelines", path.name)
         except FileNotFoundError as error:
-            raise ConfigError("the pipeline file does not exist", hint="try pipelines/fhir.toml") from error
+            raise ConfigError(f"the {_KINDS[what]} file does not exist", hint=f"try pipelines/{shipped}") from error
     try:
         body = tomllib.loads(found.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"the pipeline file is not TOML: {error}") from error
+        raise ConfigError(f"the {_KINDS[what]} file is not TOML: {error}") from error
     try:
-        config = msgspec.convert(body, PipelineConfig)
+        return msgspec.convert(body, shape), found
     except msgspec.ValidationError as error:
         where = _AT.search(str(error))
         line = where[1] if where and where[1] else "the top level"
         raise ConfigError(
-            f"pipeline file, {line}: {_AT.sub('', str(error))}", hint="schemas/pipeline.schema.json lists every line"
+            f"{_KINDS[what]} file, {line}: {_AT.sub('', str(error))}",
+            hint=f"schemas/{what}.schema.json lists every line",
         ) from error
-    return _checked(config, found)
 
 
 def _checked(config: PipelineConfig, found: Path) -> PipelineConfig:

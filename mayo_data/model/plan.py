@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
-from mayo_data import assets
-from mayo_data.errors import ConfigError
+from mayo_data import config
 
-_AT = re.compile(r" - at `\$\.?(.*)`$")
 Positive = Annotated[int, Meta(ge=1)]
 
 
@@ -120,24 +116,7 @@ def load(path: Path) -> TrainPlan:
     >>> load(Path("train.toml")).task
     'readmission_30d'
     """
-    found = path
-    if not path.exists():
-        try:
-            found = assets.path("pipelines", path.name)
-        except FileNotFoundError as error:
-            raise ConfigError("the training file does not exist", hint="try pipelines/train.toml") from error
-    try:
-        body = tomllib.loads(found.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"the training file is not TOML: {error}") from error
-    try:
-        plan = msgspec.convert(body, TrainPlan)
-    except msgspec.ValidationError as error:
-        where = _AT.search(str(error))
-        line = where[1] if where and where[1] else "the top level"
-        raise ConfigError(
-            f"training file, {line}: {_AT.sub('', str(error))}", hint="schemas/train.schema.json lists every line"
-        ) from error
+    plan, found = config.read(path, TrainPlan, "train", "train.toml")
     beside = found.parent / plan.task
     if plan.task.endswith(".toml") and beside.exists():
         return msgspec.structs.replace(plan, task=str(beside))
