@@ -3,7 +3,8 @@
 # make check  lint, types, floor plan
 # make lock   pin every package of the job image by hash (requirements.lock)
 # make sbom   list them, CycloneDX (sbom.json)
-# make bench  measure against the physical limit, on an export of your choice (EXPORT=folder)
+# make audit  ask PyPI which of them have known weaknesses (needs the network; what cannot be asked for fails)
+# make bench  measure against the peers, in one table and bench.json (EXPORT=folder, MEDS_ETL=venv, PATHLING=venv)
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -11,7 +12,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
-.PHONY: demo test test-slow check format bench lock sbom clean
+.PHONY: demo test test-slow check format bench lock sbom audit clean
 
 demo: $(STAMP)
 	$(BIN)/mayo-data demo demo
@@ -33,7 +34,8 @@ format: $(DEV)
 	$(BIN)/ruff format .
 
 bench: $(DEV)
-	$(BIN)/python benchmarks/whole_run.py $(EXPORT)
+	$(BIN)/python benchmarks/peers.py --json bench.json $(if $(EXPORT),--export $(EXPORT)) \
+	  $(if $(MEDS_ETL),--meds-etl $(MEDS_ETL)) $(if $(PATHLING),--pathling $(PATHLING))
 
 lock: $(STAMP)
 	$(BIN)/python .ci/lock.py
@@ -41,6 +43,10 @@ lock: $(STAMP)
 sbom: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[sbom]"
 	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible --of JSON -o sbom.json
+
+audit: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[sbom]"
+	$(BIN)/pip-audit -r requirements.lock --disable-pip --require-hashes --strict
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -1,111 +1,34 @@
 """Tries to link the subjects of a store to the people of the raw export, without the key; the key only keeps score.
 
     python benchmarks/attack.py EXPORT STORE --key-file site.key
+    python benchmarks/attack.py EXPORT STORE --key-file site.key --copy SCRUBBED
 
-What an attacker can do who has both the store and the identified export, attack by attack: SECURITY.md says what
-follows from it.
+EXPORT is FHIR (ndjson) or OMOP (CSV), and SCRUBBED what `mayo-data scrub` made of it. What an attacker can do who has
+both a store and the identified export, attack by attack: SECURITY.md says what follows from it.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
 import random
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import orjson
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
+import attack_copies
+import attack_order
+from attack_sides import People, Person, raw, stored
 
 from mayo_data import keys
 from mayo_data.lineage.ledger import Ledger
 from mayo_data.store.layout import Store
 from mayo_data.store.write import sha256
 
-DATES = ("effectiveDateTime", "recordedDate", "authoredOn", "performedPeriod", "performedDateTime", "period", "issued")
 KNOWN = 3  # facts that an acquaintance knows
-
-
-@dataclass
-class Person:
-    """What one side knows of one person."""
-
-    lines: set[tuple[int, int]] = field(default_factory=set)
-    codes: Counter[str] = field(default_factory=Counter)
-    days: set[date] = field(default_factory=set)  # of encounters
-    dated: set[tuple[str, date]] = field(default_factory=set)
-    resources: int = 0
-    first: int = 0
-
-
-People = Mapping[Any, Person]
-
-
-def raw(export: Path) -> tuple[dict[str, Person], dict[int, Path]]:
-    """What the export says, by patient, and its files in the order in which a run reads them."""
-    people: dict[str, Person] = defaultdict(Person)
-    files = sorted(path for path in export.rglob("*") if ".ndjson" in path.name)
-    for number, path in enumerate(files):
-        unpack: Callable[[Path], Any] = gzip.open if path.suffix == ".gz" else Path.open
-        with unpack(path) as file:
-            for line, text in enumerate(file, 1):
-                body = orjson.loads(text)
-                ref = (body.get("subject") or body.get("patient") or {}).get("reference", "")
-                who = body["id"] if body["resourceType"] == "Patient" else ref.rpartition("/")[2].rpartition(":")[2]
-                if not who or (body["resourceType"] != "Patient" and "Patient" not in ref and "urn:" not in ref):
-                    continue
-                person = people[who]
-                person.lines.add((number, line))
-                person.first = person.first or len(people)
-                if body["resourceType"] == "Patient":
-                    continue
-                person.resources += 1
-                day = _day(body)
-                concept = body.get("code") or body.get("medicationCodeableConcept") or {}
-                for code in {coding.get("code") for coding in concept.get("coding", [])}:
-                    person.codes[code] += 1
-                    if day:
-                        person.dated.add((code, day))
-                if day and body["resourceType"] == "Encounter":
-                    person.days.add(day)
-    return {who: one for who, one in people.items() if one.resources}, dict(enumerate(files))
-
-
-def _day(body: dict[str, Any]) -> date | None:
-    for name in DATES:
-        value = body.get(name)
-        value = value.get("start") if isinstance(value, dict) else value
-        if isinstance(value, str) and len(value) >= 10:
-            return date.fromisoformat(value[:10])
-    return None
-
-
-def stored(snapshot: Path) -> dict[int, Person]:
-    """What the store says, by subject."""
-    people: dict[int, Person] = defaultdict(Person)
-    columns = ["subject_id", "time", "code", "source_table", "source_row"]
-    for batch in ds.dataset(snapshot / "data", format="parquet").to_batches(columns=columns):
-        for row in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
-            subject, time, code, table, line = row
-            person = people[subject]
-            person.lines.add((table, line))
-            person.codes[code.rpartition("//")[2]] += 1
-            if time is not None and not code.startswith("MEDS_"):
-                if code.startswith("ENCOUNTER//"):
-                    person.days.add(time.date())
-                person.dated.add((code.rpartition("//")[2], time.date()))
-    arrived = pq.read_table(snapshot / "lineage" / "arrivals.parquet").to_pylist()
-    for row in arrived:
-        if row["resource_type"] != "Patient" and row["subject_id"] in people:
-            people[row["subject_id"]].resources += row["resources"]
-    return dict(people)
 
 
 def by_signature(ours: People, theirs: People, signature: Callable[[Person], Hashable]) -> dict[Any, Any]:
@@ -198,12 +121,13 @@ def main() -> None:
     given.add_argument("export", type=Path)
     given.add_argument("store", type=Path)
     given.add_argument("--key-file", type=Path, required=True, help="keeps score; no attack uses it")
+    given.add_argument("--copy", type=Path, help="the de-identified copy that `mayo-data scrub` made of the export")
     words = given.parse_args()
     store = Store.open(words.store)
-    theirs, files = raw(words.export)
+    theirs, files = raw(words.export, store.current())
     ours = stored(store.current())
     secret = keys.load(words.key_file)
-    truth = {secret.subject_id("Patient/" + who): who for who in theirs}
+    truth = {secret.subject_id(who): who for who in theirs}
     dice = random.Random(0)
     attacks: dict[str, Callable[[], dict[Any, Any]]] = {
         "order of ids against order of lines": lambda: by_order(ours, theirs),
@@ -212,13 +136,30 @@ def main() -> None:
         "intervals between encounters": lambda: by_signature(ours, theirs, intervals),
         f"{KNOWN} dated facts that somebody knows": lambda: by_three_facts(ours, theirs, dice),
         "file and line, as lineage keeps them": lambda: by_line(ours, theirs),
+        **{
+            f"order of {name}": lambda found=found: attack_order.first_to_first(found, theirs)
+            for name, found in attack_order.orders(store.current()).items()
+        },
+        "rank by size": lambda: attack_order.by_size(attack_order.sizes(store.current()), theirs),
     }
+    if words.copy:
+        attacks |= attack_copies.attacks(words.copy, words.export, theirs)
     sys.stdout.write(f"{len(ours)} subjects, {len(theirs)} people, {len(files)} files; ")
     sys.stdout.write(f"{inputs_found(store, files)} files named by their digest in the ledger\n")
     for name, attack in attacks.items():
         links = attack()
         right = sum(truth.get(who) == other for who, other in links.items())
         sys.stdout.write(f"{name}: {right} right of {len(links)} links, {right / max(1, len(ours)):.1%} of all\n")
+    for name, pairs in attack_order.ranks(store.current(), ours, theirs, truth).items():
+        sys.stdout.write(f"{name}: {attack_order.agreement(pairs):.1%} of pairs in the same order, by chance 50%\n")
+    if words.copy:
+        attack_copies.tell_order(words.copy, words.export, sys.stdout.write)
+    upward = attack_order.upward(store.current())
+    sys.stdout.write(f"neighbours of one moment: {upward:.1%} in the order of the export\n")
+    for name, (few, all_of_them) in attack_order.nights(store).items():
+        sys.stdout.write(f"{name}: {few} of {all_of_them} subjects have changed\n")
+    same = attack_order.touched(store.current(), files)
+    sys.stdout.write(f"times of files: {same} files of the snapshot bear the time of an input file\n")
 
 
 if __name__ == "__main__":

@@ -77,6 +77,15 @@ def theirs(cdm: Path, root: Path, venv: Path, backend: str, workers: int) -> tup
     return taken, rows(root)
 
 
+def without_notes(cdm: Path, bare: Path) -> Path:
+    """Fill a new folder with the tables of a CDM, less its notes."""
+    bare.mkdir()
+    for path in cdm.iterdir():
+        if not path.name.startswith(("note.", "note_nlp.")):
+            os.link(path, bare / path.name) if path.stat().st_dev == bare.stat().st_dev else shutil.copy(path, bare)
+    return bare
+
+
 def compare(cdm: Path, arguments: argparse.Namespace, scratch: Path) -> dict[str, dict[str, float]]:
     """Run all of them in turn; return seconds at the median and events."""
     found: dict[str, list[tuple[tuple[float, float], int]]] = {}
@@ -111,11 +120,7 @@ def main() -> None:
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        bare = scratch / "cdm"
-        bare.mkdir()
-        for path in arguments.cdm.iterdir():
-            if not path.name.startswith(("note.", "note_nlp.")):
-                os.link(path, bare / path.name) if path.stat().st_dev == bare.stat().st_dev else shutil.copy(path, bare)
+        bare = without_notes(arguments.cdm, scratch / "cdm")
         for title, cdm in (("without notes", bare), *((("with notes", arguments.cdm),) if arguments.notes else ())):
             found = compare(cdm, arguments, scratch)
             report[title] = found

@@ -81,7 +81,7 @@ class StoreConfig(Struct, forbid_unknown_fields=True, frozen=True):
     """How the store is laid out.
 
     Attributes:
-        shards: Number of event files; 0 for one per 64 MiB of input, at least 4.
+        shards: Number of event files; 0 for one per 64 MiB of input, at least 4 and at most 8,192.
         splits: Shares of the subjects, by keyed hash; MEDS names train, tuning and held_out.
     """
 

@@ -136,6 +136,14 @@ class Secret:
         step = self.integer("date-offset", str(subject_id)) % (2 * most)
         return step - most if step < most else step - most + 1
 
+    def turn(self, path: str) -> bytes:
+        """Return when a document's turn comes, by its path: an order that tells nothing about the names of files.
+
+        >>> Secret(bytes(32)).turn("a.json") == Secret(bytes(32)).turn("a.json") != Secret(bytes(32)).turn("b.json")
+        True
+        """
+        return self.digest("turn", path)
+
     def fraction(self, domain: str, value: str) -> float:
         """Return a keyed number in [0, 1), for splits that stay when subjects are added.
 

@@ -9,8 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 PATIENTS = 8
+
+# A property is tried 40 times on every change; `pytest --hypothesis-profile thorough` tries harder.
+settings.register_profile("quick", max_examples=40)
+settings.register_profile("thorough", max_examples=1000)
+settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,10 @@ if not console.is_terminal:
 _CATEGORIES = ("Conformance", "Completeness", "Plausibility")  # what verdicts of expectations begin with
 _ROOM = 120  # characters of a terminal in which the widest tables have room
 _WIDEST = 64  # characters of a cell
-_STAGES = {"survey": "survey", "map": "read, scrub, normalize", "build": "build timelines", "commit": "commit"}
+_STAGES = {
+    "survey": "survey", "map": "read, scrub, normalize", "shuffle": "shuffle", "build": "build timelines",
+    "commit": "commit",
+}  # fmt: skip
 
 
 def line(text: str) -> None:

@@ -40,3 +40,7 @@ class Engine(Protocol):
     def beside(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
         """The same, for work that Arrow, numpy or DuckDB do: threads may do as well as processes."""
         ...
+
+    def rest(self) -> None:
+        """Give back, until the next tasks, what workers hold: the driver has work of its own."""
+        ...

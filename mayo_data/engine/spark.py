@@ -135,6 +135,9 @@ class SparkEngine:
         """As `map`: the executors have the cores."""
         yield from self.map(function, tasks)
 
+    def rest(self) -> None:
+        """Do nothing: what executors hold is the session's."""
+
 
 def _mapped(
     function: Callable[[T], R], tasks: Sequence[T]

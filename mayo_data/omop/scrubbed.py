@@ -91,20 +91,27 @@ class Scrubbed:
         cases = " ".join(f"WHEN {text(domain)} THEN {text(table)}" for domain, table in concepts()["domains"].items())
         return f"CASE CAST(t.{name(column)} AS VARCHAR) {cases} END"
 
-    def out(self, relation: str, cleaned: Collection[str]) -> str:
-        """Return the query of the rows as they may leave, in the order of the source; ids are still the source's.
+    def out(self, relation: str, cleaned: Collection[str], turn: str) -> str:
+        """Return the query of the rows as they may leave; ids are still the source's.
+
+        Vocabularies keep their order. The others stand in one that only the key knows: the place of a row would lead to
+        the row of the source as surely as its id.
 
         Args:
             relation: The live rows.
             cleaned: Judged columns of which some texts were replaced: see `events.Compiled.events`.
+            turn: What makes the order: keyed, hex digits.
         """
+        order = "source_table, source_row"
+        if self.table.of != "vocabulary":
+            order = f"md5_number_lower(concat_ws(':', {text(turn)}, source_table, source_row)), {order}"
         columns = ", ".join(f"{self._cell(one, one.name in cleaned)} AS {name(one.name)}" for one in self.fields)
         joined = "".join(
             f" LEFT JOIN {name('clean_' + column)} AS {name('k_' + column)} USING (source_table, source_row)"
             for column in cleaned
         )
         twin = "r.twin" if self._personal and self.table.name != "episode_event" else "0::BIGINT AS twin"
-        return f"SELECT {columns}, {twin}, r.subject_id FROM {relation} AS r{joined} ORDER BY source_table, source_row"
+        return f"SELECT {columns}, {twin}, r.subject_id FROM {relation} AS r{joined} ORDER BY {order}"
 
     def _cell(self, field: Field, cleaned: bool) -> str:
         raw = f"r.{name(field.name)}"

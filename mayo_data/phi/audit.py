@@ -361,13 +361,12 @@ class Strangers:
             given, family = _own_names(identifiers)
             bearers.update(family)
             for name in family:
-                found.setdefault(name, set()).update(given - {name})
+                if bearers[name] > most:
+                    found.pop(name, None)
+                else:
+                    found.setdefault(name, set()).update(given - {name})
         known = common() | guard() | eponyms() | everyday() | vocabulary() | all_family_names()
-        return {
-            name: sorted(given)
-            for name, given in found.items()
-            if given and len(name) > 4 and bearers[name] <= most and name not in known
-        }
+        return {name: sorted(given) for name, given in found.items() if given and len(name) > 4 and name not in known}
 
     def named(self, text: str) -> bool:
         """Return whether a text names one of them.

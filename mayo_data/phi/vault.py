@@ -39,6 +39,9 @@ create index if not exists crosswalk_subject on crosswalk(subject);
 """
 
 
+_SOME = "select key, sealed from person where key > ? order by key limit 10000"
+
+
 class Person(NamedTuple):
     """What the vault knows of one patient.
 
@@ -160,11 +163,13 @@ class Vault:
         Args:
             secret: The key of the pseudonyms: the site's, or the random one of a Safe Harbor run.
         """
-        rows = self._db.execute("select key, sealed from person").fetchall()
-        found = [(secret.subject_id(self._open(sealed, key)["ref"]), key) for key, sealed in rows]
+        count, last = 0, b""
         with self._db:
-            self._db.executemany("update person set subject = ? where key = ?", found)
-        return len(found)
+            while rows := self._db.execute(_SOME, (last,)).fetchall():  # some at a time: flat in memory
+                found = [(secret.subject_id(_body.decode(self._plain(sealed, key)).ref), key) for key, sealed in rows]
+                self._db.executemany("update person set subject = ? where key = ?", found)
+                count, last = count + len(rows), rows[-1][0]
+        return count
 
     def subject(self, subject_id: int) -> Person | None:
         """Return the patient behind a `subject_id`, for the leak audit (after `index`)."""

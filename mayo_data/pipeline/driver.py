@@ -47,6 +47,7 @@ from mayo_data.pipeline.place import Place, private
 from mayo_data.pipeline.report import RunReport, Watcher
 from mayo_data.pipeline.setaside import forget_again, left_out, remember
 from mayo_data.pipeline.shards import BaseShard, BuildReceipt, BuildTask, build_shard
+from mayo_data.pipeline.shuffle import shuffle
 from mayo_data.pipeline.survey import survey
 from mayo_data.pipeline.tasks import MapReceipt, MapTask, deletions_of, is_quarantined, map_split, rows_of, summed
 from mayo_data.quality import gates
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 _MIB = 1 << 20
 _SHARD_BYTES = 64 * _MIB
 _LEAST_SHARDS = 4
+_MOST_SHARDS = 8192  # of more than half a terabyte the shards grow: a store of many small files is slow to open
 _SMALL = 32 * _MIB  # of a delta, for which it does not pay to start processes
 
 
@@ -89,7 +91,7 @@ class Run:
     def go(self) -> RunReport:
         """Do all of it."""
         exports, tables = several(self.inputs, self.config.source.format)
-        self.export = fhir.discover(exports[0]) if exports else fhir.Export(())
+        self.export = fhir.discover(exports[0], self.site_secret.turn) if exports else fhir.Export(())
         self.policy = policies.load(self.config.phi.policy, admit=self.config.phi.admit, model=self.config.phi.model)
         # The end of the year: whoever turns 90 this year counts as 90, and the run keeps its name till then.
         self.as_of = self.config.phi.as_of or f"{datetime.now(UTC).year}-12-31"
@@ -140,6 +142,7 @@ class Run:
             maps += self._map_tables(self.omop, scrub, engine)
         self._account_maps(maps, len(files), broken)
         builds = self._build(maps, scrub, engine)
+        engine.rest()
         return self._commit(maps, builds, surveys, validate, scrub, normalize)
 
     def _heal(self) -> Manifest | None:
@@ -214,7 +217,7 @@ class Run:
         weight = sum(split.weight for found in surveys for split in found.splits)
         weight += self.omop.size if self.omop else 0
         given = self.base.shards if self.base else self.config.store.shards
-        self.shards = given or max(_LEAST_SHARDS, -(-weight // _SHARD_BYTES))
+        self.shards = given or min(max(_LEAST_SHARDS, -(-weight // _SHARD_BYTES)), _MOST_SHARDS)
         self.ledger.append(
             "run",
             {
@@ -340,16 +343,14 @@ class Run:
     def _build(self, maps: Sequence[MapReceipt], scrub: Scrub, engine: Engine) -> list[BuildReceipt]:
         self.draft = self.store.staging(self.run_id)
         note_names(self.work, self.place.vault, scrub.vault_secret)
-        exchange = tuple(
-            (self.work / f"{receipt.name}.arrow", tuple(receipt.parcels)) for receipt in maps if receipt.parcels
-        )
+        exchange = shuffle(maps, self.shards, self.work, engine, self.tell)
         splits = tuple(self.config.store.splits.items())
         beside, bases, out = self._beside(), self._bases(), left_out(self.ledger.path, self.place, self.site_secret)
         deletions = tuple(deletions_of(self.work, receipt.name) for receipt in maps if receipt.deletions)
         tasks = [
             BuildTask(
-                number, self.shards, exchange, self.draft, self.work, self.place.vault, scrub.vault_secret,
-                scrub.secret, splits, deletions, beside, self._kept(),
+                number, self.shards, exchange.get(number, ()), self.draft, self.work, self.place.vault,
+                scrub.vault_secret, scrub.secret, splits, deletions, beside, self._kept(),
                 tuple(sorted(one for one in self.searched if one % self.shards == number)), base, out,
             )
             for number, base in enumerate(bases)
@@ -468,6 +469,7 @@ class Run:
         )  # fmt: skip
         self._judge(gates.snapshot_verdicts(broken, faults))
         self._record()
+        self.place.sweep()
         delta.keep(self.work, self.place.memory, memory)
         remember(self.work, maps, self.place, self.site_secret)
         target = self.store.commit(self.draft)

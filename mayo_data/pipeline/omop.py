@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -96,7 +96,7 @@ class OmopSide:
             self.export = postgresql.fetch(str(self.source), self.folder, known)
         elif omop.is_database(self.source):
             path = Path(self.source)
-            self.export = omop.from_relations(path, "", _relations(path, self.folder), known)
+            self.export = omop.from_relations(path, "", _relations(path, self.folder, known), known)
         else:
             self.export = omop.discover(Path(self.source), tables())
         parts = [part for part in self.export.parts if part.table in known]
@@ -184,8 +184,9 @@ class OmopSide:
     def hand_over(self, names: Sequence[str]) -> None:
         """Write relations as Parquet, for tasks in processes of their own. PHI zone."""
         for relation in names:
-            out = text(str(self.loaded / f"{relation}.parquet"))
-            self._session.run(f"COPY (SELECT * FROM {relation}) TO {out} (FORMAT parquet, COMPRESSION lz4)")
+            out = self.loaded / f"{relation}.parquet"
+            self._session.run(f"COPY (SELECT * FROM {relation}) TO {text(str(out))} (FORMAT parquet, COMPRESSION lz4)")
+            out.chmod(0o600)  # DuckDB makes files as the account is used to
 
     # ── people ────────────────────────────────────────────────────────────────────────────────────
 
@@ -359,8 +360,10 @@ class OmopSide:
                             quarantine, self.threads, engine.workers, self.zone,
                         )
                     )  # fmt: skip
-        texts = [task for task in tasks if task.table in wordy]
-        here = [task for task in tasks if task.table not in wordy]
+        # A task at which this process ended before is done in another one, too.
+        elsewhere = {task.name for task in tasks if task.table in wordy or task.mark.exists()}
+        texts = [task for task in tasks if task.name in elsewhere]
+        here = [task for task in tasks if task.name not in elsewhere]
         tell("map", done=0, total=len(tasks))
         found = self._mapped(engine, sorted(here, key=self._rows, reverse=True))
         if texts:  # a note is work for the text scrubber, and that for a process
@@ -477,11 +480,17 @@ def _aliases(vault: Vault, source_value: Any, join: tuple[str, ...]) -> tuple[st
     return (known[0][0],) if known else (keys[0],)
 
 
-def _relations(path: Path, folder: Path) -> list[tuple[str, str]]:
+def _relations(path: Path, folder: Path, known: Collection[str]) -> list[tuple[str, str]]:
+    """The tables of a DuckDB file; a view of it could read every file that the job may read, its key among them."""
     with Session(folder / "look.spill") as db:
         db.run(f"ATTACH {text(str(path))} AS given (READ_ONLY)", "the DuckDB file cannot be opened")
-        query = "SELECT table_schema, table_name FROM information_schema.tables WHERE table_catalog = 'given'"
-        return [(row[0], row[1]) for row in db.rows(query)]
+        found = db.rows(
+            "SELECT table_schema, table_name, table_type FROM information_schema.tables WHERE table_catalog = 'given'"
+        )
+    views = sorted({row[1].casefold() for row in found if row[2] != "BASE TABLE"} & set(known))
+    if views:
+        raise SourceError(f"in the DuckDB file, {', '.join(views)} is a view", hint="only tables are read: make it one")
+    return [(row[0], row[1]) for row in found if row[2] == "BASE TABLE"]
 
 
 def _in_order(engine: Engine, function: Callable[[Path], str], paths: Sequence[Path]) -> list[str]:

@@ -69,6 +69,8 @@ def to_omop(source: Path | str, vocabulary: Path, out: Path, *, form: Form = "cs
         StoreError: The folder is not empty.
     """
     with Athena(vocabulary, Concept) as known, Draft(out, (seal.create(table) for table in cdm.MADE)) as draft:
+        if identified:
+            out.chmod(0o700)  # what is made here is PHI, too
         mapper = Mapper(known)
         splits = [
             split

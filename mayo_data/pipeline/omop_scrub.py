@@ -14,7 +14,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,12 +42,15 @@ from mayo_data.phi.audit import Audit
 from mayo_data.phi.policy import SMALL_ZIP3
 from mayo_data.phi.structured import Scrub
 from mayo_data.phi.vault import Vault
+from mayo_data.pipeline.crashes import MARK, emptied, survived, telling
 from mayo_data.pipeline.omop import OmopSide
-from mayo_data.pipeline.omop_load import relation
-from mayo_data.pipeline.omop_texts import clean_texts, labels_of
-from mayo_data.pipeline.place import Place
+from mayo_data.pipeline.omop_load import quarantined, relation
+from mayo_data.pipeline.omop_tasks import UNREAD, unread
+from mayo_data.pipeline.omop_texts import Reader, clean_texts, labels_of
+from mayo_data.pipeline.place import Place, private
 from mayo_data.pipeline.report import ScrubReport, Watcher
 from mayo_data.quality import gates
+from mayo_data.sources.omop import Part
 from mayo_data.sql import name
 from mayo_data.types import Step
 
@@ -65,6 +68,14 @@ class OutTask:
     kept: frozenset[str]
     threads: int
     sessions: int
+    quarantine: Path
+    parts: dict[int, Part]
+    crashed: frozenset[int] = frozenset()  # texts that are left alone
+    place: Path | None = None
+
+    def closely(self, crashed: frozenset[int], near: frozenset[int], place: Path) -> OutTask:
+        """Return a task that leaves texts alone, and tells which one it reads: see `crashes`."""
+        return replace(self, crashed=self.crashed | crashed, place=place)
 
 
 class OutReceipt(msgspec.Struct, frozen=True):
@@ -106,7 +117,8 @@ def scrub_tables(
     )
     work, quarantine = place.work(run_id), place.quarantine(run_id)
     draft = place.store.with_name(f".{place.store.name}.{run_id}.draft")
-    for folder in (work, quarantine, draft):
+    emptied(work)
+    for folder in (quarantine, draft):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, mode=0o700)
     try:
@@ -118,10 +130,11 @@ def scrub_tables(
             vault.index(names)
         finally:
             vault.close()
-        stage = Scrub(policy, names, secret, place.vault, as_of)
+        stage = Scrub(policy, names, secret, place.vault, as_of, seconds=config.phi.seconds)
         side.ready(engine, stage)
         side.hand_over_all()
-        receipts = _written(side, stage, draft, engine, tell)
+        receipts = _written(side, stage, draft, quarantine, engine, tell)
+        place.sweep()
         made = _report(side, receipts, place, run_id, began)
         _tell(draft, made, {"policy": policy.name, "legal": policy.legal, "key_id": secret.key_id, "run_id": run_id})
         if place.store.exists():
@@ -136,16 +149,21 @@ def scrub_tables(
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _written(side: OmopSide, stage: Scrub, draft: Path, engine: Engine, tell: Watcher) -> list[OutReceipt]:
+def _written(
+    side: OmopSide, stage: Scrub, draft: Path, quarantine: Path, engine: Engine, tell: Watcher
+) -> list[OutReceipt]:
     policy = stage.policy
     kept = frozenset(
         ({"DATE"} if policy.dates == "keep" else set()) | ({"ZIP"} if policy.zip_method == "keep" else set())
     )
     form = "csv" if all(part.form == "csv" for _, part in side.parts) else "parquet"
     tasks = [
-        OutTask(one.table, tuple(one.have), form, stage, side.loaded, draft, kept, side.threads, engine.workers)
+        OutTask(
+            one.table, tuple(one.have), form, stage, side.loaded, draft, kept, side.threads, engine.workers, quarantine,
+            {number: part for number, part in side.parts if part.table == one.table},
+        )
         for one in sorted(side.receipts, key=lambda one: -sum(one.rows.values()))
-    ]
+    ]  # fmt: skip
     tell("map", done=0, total=len(tasks))
     receipts = []
     for done, receipt in enumerate(engine.map(scrub_table, tasks), 1):
@@ -187,6 +205,10 @@ def _tell(draft: Path, made: ScrubReport, said: dict[str, Any]) -> None:
 
 def scrub_table(task: OutTask) -> OutReceipt:
     """Take one table from typed rows to de-identified ones, and search them for what may not be there."""
+    return survived(_scrub, task, task.folder.with_name(task.table + MARK))
+
+
+def _scrub(task: OutTask) -> OutReceipt:
     table, policy = tables()[task.table], task.scrub.policy
     query = Scrubbed(table, task.have, policy.dates, SMALL_ZIP3, policy.zip_method == "keep")
     labels = labels_of(task.scrub)
@@ -197,10 +219,13 @@ def scrub_table(task: OutTask) -> OutReceipt:
             if (file := task.folder / f"{one}.parquet").exists():
                 db.run(f"CREATE VIEW {one} AS SELECT * FROM {load.parquet(file)}")
         db.run(f"CREATE TABLE read AS {query.rows(load.parquet(task.folder / f'{relation(task.table)}.parquet'))}")
-        fates = dict(db.rows("SELECT fate, count(*) FROM read WHERE fate IS NOT NULL GROUP BY fate"))
         rows = int(db.one("SELECT count(*) FROM read"))
         db.run("CREATE VIEW live AS SELECT * FROM read WHERE fate IS NULL")
-        cleaned, _ = clean_texts(db, query.judged, labels)
+        told = telling(task.place) if task.place else None
+        cleaned, _ = clean_texts(db, query.judged, Reader(labels, task.scrub.seconds, task.crashed, told))
+        fates = dict(db.rows("SELECT fate, count(*) FROM read WHERE fate IS NOT NULL GROUP BY fate"))
+        if any(one in fates for one in UNREAD):
+            _set_aside(db, task)
         tallies = labels.counts.copy()
         for field in query.fields:
             if field.action.startswith("drop "):
@@ -210,20 +235,29 @@ def scrub_table(task: OutTask) -> OutReceipt:
         auditor = _Auditor(task, labels.public)
         out: Any = None
         path = task.draft / f"{task.table}.{task.form}"
+        written = query.out("live", cleaned, task.scrub.secret.derive(f"turn/{task.table}").hex())
         try:
-            for batch in checked(db.batches(query.out("live", cleaned))):
+            for batch in checked(db.batches(written)):
                 leaks += auditor.leaks(batch, said)
                 done = _named(batch, query, task.scrub.secret)
                 out = out or _writer(path, done.schema, task.form)
                 out.write_batch(done)
             if out is None:
-                empty = _named(_empty(db, query.out("live", cleaned)), query, task.scrub.secret)
+                empty = _named(_empty(db, written), query, task.scrub.secret)
                 out = _writer(path, empty.schema, task.form)
         finally:
             auditor.close()
             if out is not None:
                 out.close()
     return OutReceipt(task.table, rows, rows - sum(fates.values()), fates, dict(+tallies), leaks)
+
+
+def _set_aside(db: Session, task: OutTask) -> None:
+    """Write the rows with a text that was not read to its end to the quarantine."""
+    loaded = load.parquet(task.folder / f"{relation(task.table)}.parquet")
+    with private(task.quarantine / f"omop-{task.table}-texts.ndjson") as aside:
+        for number, row, ending, path, body in unread(db, loaded, UNREAD):
+            aside.write(quarantined(task.parts[number], row, ending, path, body))
 
 
 def _empty(db: Session, query: str) -> pa.RecordBatch:

@@ -6,9 +6,9 @@ As in `tasks`: a finished task writes a receipt, last and all at once; a task th
 from __future__ import annotations
 
 import secrets
-import threading
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from mayo_data import schema
 from mayo_data.config import GatesConfig
 from mayo_data.engine.exchange import ExchangeWriter
+from mayo_data.engine.local import in_front
 from mayo_data.engine.relational import Session, checked
 from mayo_data.keys import Secret
 from mayo_data.omop import load
@@ -30,7 +31,8 @@ from mayo_data.phi.labels import birth_of, known_of, offset_of
 from mayo_data.phi.structured import Scrub
 from mayo_data.phi.vault import Vault
 from mayo_data.pipeline import omop_load
-from mayo_data.pipeline.omop_texts import clean_texts, labels_of
+from mayo_data.pipeline.crashes import MARK, marked, survived, telling
+from mayo_data.pipeline.omop_texts import Reader, clean_texts, labels_of
 from mayo_data.pipeline.place import private
 from mayo_data.pipeline.tasks import MapReceipt
 from mayo_data.quality import gates
@@ -40,7 +42,7 @@ from mayo_data.stage import fate
 from mayo_data.store import write
 
 _ORPHAN = fate("scrub", "unknown_subject")
-_READING = threading.Lock()  # the scrubber of texts is one a process, and Python reads one text at a time anyway
+UNREAD = (fate("scrub", "too_slow"), fate("scrub", "crashed"))
 
 # ── people ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -115,18 +117,31 @@ class OmopMapTask:
     threads: int
     sessions: int
     zone: str = ""  # in which the clock of the source runs
+    crashed: frozenset[int] = frozenset()  # texts that are left alone
+    place: Path | None = None
+
+    def closely(self, crashed: frozenset[int], near: frozenset[int], place: Path) -> OmopMapTask:
+        """Return a task that leaves texts alone, and tells which one it reads: see `crashes`."""
+        return replace(self, crashed=self.crashed | crashed, place=place)
+
+    @property
+    def mark(self) -> Path:
+        """The file that is there while it is worked on."""
+        return self.work / f"{self.name}{MARK}"
 
 
 def map_rows(task: OmopMapTask) -> MapReceipt:
     """Take some typed rows to staged events, in a session of its own: what a worker process does."""
-    if (done := finished(task)) is not None:
-        return done
+    return finished(task) or survived(_map, task, task.mark)
+
+
+def _map(task: OmopMapTask) -> MapReceipt:
     spill = task.work / f"{task.name}.{secrets.token_hex(4)}.spill"  # two attempts at one task do not meet
     with Session(spill, threads=task.threads, sessions=task.sessions) as db:
         for relation in ("people", "words", "concepts", "anchors", omop_load.relation(task.table)):
             if (file := task.folder / f"{relation}.parquet").exists():
                 db.run(f"CREATE VIEW {relation} AS SELECT * FROM {load.parquet(file)}")
-        return map_here(db, task)
+        return _mapped(db, task)
 
 
 def finished(task: OmopMapTask) -> MapReceipt | None:
@@ -136,12 +151,17 @@ def finished(task: OmopMapTask) -> MapReceipt | None:
 
 
 def map_here(db: Session, task: OmopMapTask) -> MapReceipt:
-    """Take some typed rows to staged events, ordered by shard.
+    """Take some typed rows to staged events, ordered by shard, in a thread of the process that loaded them.
 
     Args:
-        db: A session, or a branch of its own, with the loaded table, `people`, `words`, `concepts` and `anchors`.
+        db: A branch of its own of the session with the loaded table, `people`, `words`, `concepts` and `anchors`.
         task: Which rows.
     """
+    with marked(task.mark):
+        return _mapped(db, task)
+
+
+def _mapped(db: Session, task: OmopMapTask) -> MapReceipt:
     table, policy = tables()[task.table], task.scrub.policy
     compiled = Compiled(table, task.have, policy.dates, policy.top_age, task.zone)
     checks: Counter[str] = Counter()
@@ -149,17 +169,13 @@ def map_here(db: Session, task: OmopMapTask) -> MapReceipt:
     where = f"t.source_table = {task.source_table} AND t.source_row BETWEEN {task.first} AND {task.last}"
     loaded = omop_load.relation(task.table)
     db.run(f"CREATE OR REPLACE TEMP TABLE read AS {compiled.rows(Relations(loaded), where)}")
-    ended = Counter(dict(db.rows("SELECT fate, count(*) FROM read WHERE fate IS NOT NULL GROUP BY fate")))
     total = int(db.one("SELECT count(*) FROM read"))
-    if ended[_ORPHAN]:
-        _orphans(db, task)
     db.run("CREATE OR REPLACE TEMP VIEW live AS SELECT * FROM read WHERE fate IS NULL")
-    with _READING:
-        labels = labels_of(task.scrub)
-        labels.counts.clear()
-        labels.public = frozenset()
-        cleaned, decided = clean_texts(db, compiled.judged, labels)
-        tallies = labels.counts.copy()
+    # One text at a time, where the limit of time is kept: the scrubber is one a process, as Python's lock is.
+    cleaned, decided, tallies = in_front(lambda: _texts(db, task, compiled))
+    ended = Counter(dict(db.rows("SELECT fate, count(*) FROM read WHERE fate IS NOT NULL GROUP BY fate")))
+    if any(ended[one] for one in (_ORPHAN, *UNREAD)):
+        _set_aside(db, task)
     rows["read_in"] = total
     rows["read"] = total - sum(count for ending, count in ended.items() if ending.startswith("read/"))
     rows["validate"] = rows["read"]
@@ -184,16 +200,43 @@ def map_here(db: Session, task: OmopMapTask) -> MapReceipt:
     return done
 
 
-def _orphans(db: Session, task: OmopMapTask) -> None:
-    """Set aside rows of persons who are not there; what else is bad was set aside when it was loaded."""
-    found = db.rows(
-        f"SELECT t.source_row, to_json(t)::VARCHAR FROM {omop_load.relation(task.table)} AS t "
-        f"JOIN read AS r USING (source_table, source_row) WHERE r.fate = {text(_ORPHAN)} "
-        f"ORDER BY t.source_row LIMIT {omop_load.QUARANTINED}"
-    )
+def _texts(db: Session, task: OmopMapTask, compiled: Compiled) -> tuple[list[str], bool, Counter[str]]:
+    labels = labels_of(task.scrub)
+    labels.counts.clear()
+    labels.public = frozenset()
+    told = telling(task.place) if task.place else None
+    found = clean_texts(db, compiled.judged, Reader(labels, task.scrub.seconds, task.crashed, told))
+    return *found, labels.counts.copy()
+
+
+def _set_aside(db: Session, task: OmopMapTask) -> None:
+    """Set aside rows of persons who are not there, and rows with a text that was not read to its end.
+
+    What else is bad was set aside when it was loaded.
+    """
     with private(task.quarantine / f"{task.name}.ndjson") as aside:
-        for row, body in found:
-            aside.write(omop_load.quarantined(task.part, row, _ORPHAN, task.table, body))
+        for _, row, ending, path, body in unread(db, omop_load.relation(task.table), (_ORPHAN, *UNREAD)):
+            aside.write(omop_load.quarantined(task.part, row, ending, path or task.table, body))
+
+
+def unread(db: Session, loaded: str, fates: Sequence[str]) -> list[tuple[int, int, str, str | None, str]]:
+    """Return number of the part, row, fate, field and body of the rows that ended when their texts were read.
+
+    Args:
+        db: A session with `read`, and `held`, which `clean_texts` made.
+        loaded: Relation of the rows as they were loaded.
+        fates: Which of them.
+    """
+    wanted = ", ".join(text(one) for one in fates)
+    return [
+        (row[0], row[1], row[2], row[3], row[4])
+        for row in db.rows(
+            f"SELECT source_table, source_row, r.fate, any_value(h.path), any_value(to_json(t)::VARCHAR) "
+            f"FROM {loaded} AS t JOIN read AS r USING (source_table, source_row) "
+            f"LEFT JOIN held AS h USING (source_table, source_row) WHERE r.fate IN ({wanted}) "
+            f"GROUP BY ALL ORDER BY source_table, source_row LIMIT {omop_load.QUARANTINED}"
+        )
+    ]
 
 
 def _staged(batch: pa.RecordBatch, table: str, secret: Secret) -> pa.RecordBatch:

@@ -5,7 +5,9 @@ What passes through Python is distinct: values, and pairs of a subject and a val
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 
@@ -14,9 +16,19 @@ from mayo_data.engine.relational import Session, checked
 from mayo_data.omop.events import Judged
 from mayo_data.phi.labels import MASKED, Cleaned, Labels
 from mayo_data.phi.structured import Scrub, text_scrubber
+from mayo_data.phi.time_limit import TimeLimit, TooSlow
 from mayo_data.phi.vault import Vault
-from mayo_data.sql import name
+from mayo_data.sources.watch import BETWEEN, At
+from mayo_data.sql import name, text
+from mayo_data.stage import fate
 
+T = TypeVar("T")
+R = TypeVar("R")
+
+_TOGETHER = 64  # values under one limit; where it is not kept, each has its own
+_TOO_SLOW = fate("scrub", "too_slow")
+_CRASHED = fate("scrub", "crashed")
+_HELD = pa.schema([("value", pa.large_string()), ("subject_id", pa.int64()), ("fate", pa.string())])
 _WORDS = pa.schema([("value", pa.string()), ("word", pa.string())])
 
 _kept: tuple[tuple[str, int], Labels] | None = None
@@ -33,16 +45,125 @@ def labels_of(scrub: Scrub) -> Labels:
     return _kept[1]
 
 
-def clean_texts(db: Session, judged: Sequence[Judged], labels: Labels) -> tuple[list[str], bool]:
+class Held(NamedTuple):
+    """A value that was not read to its end, in which column, of whom (None: of everybody), and why."""
+
+    column: Judged
+    value: str
+    subject: int | None
+    fate: str
+
+
+class Reader:
+    """Reads values, each within its limit of time.
+
+    Args:
+        labels: Who reads them.
+        seconds: Processor seconds that a value may take, for each MiB of it that is begun; 0 for no limit.
+        crashed: Values that are left alone, as `place_of` has them.
+        at: Told the place of every value before it is read.
+    """
+
+    def __init__(
+        self, labels: Labels, seconds: float, crashed: frozenset[int] = frozenset(), at: At | None = None
+    ) -> None:
+        self.labels = labels
+        self.held: list[Held] = []
+        self._seconds = seconds
+        self._crashed = crashed
+        self._at = at
+
+    def each(self, values: Sequence[T], said: Callable[[T], str], work: Callable[[T], R]) -> list[tuple[T, R | str]]:
+        """Return what work makes of each value; of one that is not read, its fate.
+
+        Args:
+            values: What to read, perhaps with more beside the text.
+            said: Returns the text.
+            work: Reads one.
+        """
+        done: list[tuple[T, R | str]] = []
+        if self._at or self._crashed:
+            return [(one, self._closely(one, said(one), work)) for one in values]
+        for start in range(0, len(values), _TOGETHER):
+            some = values[start : start + _TOGETHER]
+            try:
+                with TimeLimit(self._seconds) as limit, limit.of(sum(len(said(one)) for one in some)):
+                    done += [(one, work(one)) for one in some]
+            except TooSlow:
+                done += [(one, self._within(one, said(one), work)) for one in some]
+        return done
+
+    def _closely(self, one: T, said: str, work: Callable[[T], R]) -> R | str:
+        place = place_of(said)
+        if place in self._crashed:
+            return _CRASHED
+        if self._at is None:
+            return self._within(one, said, work)
+        self._at(place)
+        done = self._within(one, said, work)
+        self._at(BETWEEN)
+        return done
+
+    def _within(self, one: T, said: str, work: Callable[[T], R]) -> R | str:
+        try:
+            with TimeLimit(self._seconds) as limit, limit.of(len(said)):
+                return work(one)
+        except TooSlow:
+            return _TOO_SLOW
+
+
+def place_of(value: str) -> int:
+    """Return the number that stands for a value where a place is told.
+
+    >>> place_of("well") == place_of("well") != place_of("unwell")
+    True
+    """
+    digest = hashlib.blake2b(value.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True) or 1
+
+
+def clean_texts(db: Session, judged: Sequence[Judged], reader: Reader) -> tuple[list[str], bool]:
     """Scrub the texts of the live rows: which columns were touched, and whether there are decisions.
 
     Makes `clean_COLUMN` (source_table, source_row, clean, hit) and `decided` (source_table, source_row, decisions).
+    Where a text is not read to its end, its rows get a fate in `read`, and `held` (source_table, source_row, path) says
+    which field it was.
 
     Args:
-        db: A session with `live`, the rows, and `words`, the words that could name each subject.
+        db: A session with `read`, the rows, `live`, those without a fate, and `words`, the words that could name each
+            subject.
         judged: The columns, and what the scrub does to each.
-        labels: Who reads them.
+        reader: Who reads them.
     """
+    db.run("CREATE OR REPLACE TEMP TABLE held (source_table BIGINT, source_row BIGINT, path VARCHAR)")
+    while True:
+        found = _clean(db, judged, reader)
+        if not reader.held:
+            return found
+        _end(db, reader.held)  # and once more, as if they had never been there
+        reader.held.clear()
+        reader.labels.counts.clear()
+
+
+def _end(db: Session, held: Sequence[Held]) -> None:
+    for one in dict.fromkeys(each.column for each in held):
+        mine = [each for each in held if each.column == one]
+        columns = {
+            "value": [each.value for each in mine],
+            "subject_id": [each.subject for each in mine],
+            "fate": [each.fate for each in mine],
+        }
+        db.give("given_held", pa.table(columns, schema=_HELD))
+        met = f"h.value = r.{name(one.column)} AND (h.subject_id IS NULL OR h.subject_id = r.subject_id)"
+        db.run(
+            f"INSERT INTO held SELECT DISTINCT r.source_table, r.source_row, {text(one.path)} FROM read AS r "
+            f"JOIN given_held AS h ON {met} WHERE r.fate IS NULL"
+        )
+        db.run(f"UPDATE read AS r SET fate = h.fate FROM given_held AS h WHERE r.fate IS NULL AND {met}")
+
+
+def _clean(db: Session, judged: Sequence[Judged], reader: Reader) -> tuple[list[str], bool]:
+    labels = reader.labels
     cleaned: list[str] = []
     decided: list[str] = []
     counts = ", ".join(f"count({name(one.column)})" for one in judged)
@@ -50,8 +171,8 @@ def clean_texts(db: Session, judged: Sequence[Judged], labels: Labels) -> tuple[
     for place, one in enumerate(judged):
         if not filled[place]:
             continue
-        fixed, everyone, pairs = _judged(db, one, labels)
-        read = _read(db, one, labels, everyone, pairs)
+        fixed, everyone, pairs = _judged(db, one, reader)
+        read = _read(db, one, reader, everyone, pairs)
         if not fixed and not read:
             continue
         made = _settled(db, one, fixed, read)
@@ -76,15 +197,19 @@ def clean_texts(db: Session, judged: Sequence[Judged], labels: Labels) -> tuple[
     return cleaned, bool(decided)
 
 
-def _judged(db: Session, one: Judged, labels: Labels) -> tuple[dict[str, Cleaned], list[str], list[tuple[str, str]]]:
+def _judged(db: Session, one: Judged, reader: Reader) -> tuple[dict[str, Cleaned], list[str], list[tuple[str, str]]]:
     """Judge the distinct values of a column: what is the same for everybody, what is read for all, words to watch."""
     column = name(one.column)
     fixed: dict[str, Cleaned] = {}
     everyone: list[str] = []
     pairs: list[tuple[str, str]] = []
     for batch in checked(db.batches(f"SELECT DISTINCT {column} FROM live WHERE {column} IS NOT NULL")):
-        for value in batch.column(0).to_pylist():
-            words, once = labels.judge(value, one.action)
+        values: list[str] = batch.column(0).to_pylist()
+        for value, verdict in reader.each(values, str, lambda value: reader.labels.judge(value, one.action)):
+            if isinstance(verdict, str):
+                reader.held.append(Held(one, value, None, verdict))
+                continue
+            words, once = verdict
             if words is None:
                 everyone.append(value)
                 continue
@@ -96,7 +221,7 @@ def _judged(db: Session, one: Judged, labels: Labels) -> tuple[dict[str, Cleaned
 
 
 def _read(
-    db: Session, one: Judged, labels: Labels, everyone: list[str], pairs: list[tuple[str, str]]
+    db: Session, one: Judged, reader: Reader, everyone: list[str], pairs: list[tuple[str, str]]
 ) -> list[tuple[int, str, Cleaned]]:
     """Read values for the subjects whom they could name."""
     if not everyone and not pairs:
@@ -113,10 +238,17 @@ def _read(
     )
     found: list[tuple[int, str, Cleaned]] = []
     for batch in checked(db.batches(query)):
-        for subject, value, rows in zip(*(batch.column(index).to_pylist() for index in range(3)), strict=True):
-            done = labels.scrub(value, one.action, subject)
+        met: list[tuple[int, str, int]] = list(
+            zip(*(batch.column(index).to_pylist() for index in range(3)), strict=True)
+        )
+        for (subject, value, rows), done in reader.each(
+            met, lambda each: each[1], lambda each: reader.labels.scrub(each[1], one.action, each[0])
+        ):
+            if isinstance(done, str):
+                reader.held.append(Held(one, value, None if done == _CRASHED else subject, done))
+                continue
             if done.decisions or done.text != value:
-                labels.count(done, rows)
+                reader.labels.count(done, rows)
             found.append((subject, value, done))
     return found
 

@@ -83,6 +83,10 @@ class Place:
             for left in folder.iterdir() if folder.exists() else ():
                 if left.name != run_id:
                     shutil.rmtree(left, ignore_errors=True)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove the halves of files that processes left which were killed."""
         for folder in (self.phi_zone / "quarantine", self.memory):
             for half in folder.rglob("*" + write.TEMPORARY):
                 half.unlink(missing_ok=True)
@@ -91,6 +95,11 @@ class Place:
     def vault(self) -> Path:
         """The vault's file."""
         return self.phi_zone / "vault.sqlite"
+
+    @property
+    def crashed(self) -> Path:
+        """At which places of which files a process ended."""
+        return self.phi_zone / "crashed.json"
 
     @property
     def memory(self) -> Path:

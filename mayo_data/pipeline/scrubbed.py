@@ -6,24 +6,30 @@ What the scrub makes is validated again. A resource that would be no valid FHIR 
 `write`, counted, and the quarantine says where it comes from and what is wrong with it.
 
 File names can carry PHI, so only those that FHIR's Bulk Data names itself (`Patient.ndjson`, `Observation.3.ndjson`)
-stay. The output appears under its name in one rename, once the leak audit has passed all of it.
+stay. The place of a line tells as much as a name: each file is written in the order of keyed ids. The output appears
+under its name in one rename, once the leak audit has passed all of it.
 """
 
 from __future__ import annotations
 
+import heapq
+import mmap
 import os
 import re
 import secrets
 import shutil
 import time
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
+import numpy as np
 import orjson
 import pyarrow as pa
 import zstandard
@@ -40,13 +46,15 @@ from mayo_data.keys import Secret
 from mayo_data.phi import policy as policies
 from mayo_data.phi.structured import Scrub
 from mayo_data.phi.vault import Vault
+from mayo_data.pipeline.crashes import MARK, emptied, survived
 from mayo_data.pipeline.leaks_in_fhir import Auditor
 from mayo_data.pipeline.omop_scrub import scrub_tables
 from mayo_data.pipeline.outside import told
 from mayo_data.pipeline.place import Place, private
 from mayo_data.pipeline.report import ScrubReport, Watcher
 from mayo_data.pipeline.survey import survey
-from mayo_data.pipeline.tasks import set_aside
+from mayo_data.pipeline.tasks import set_aside, without
+from mayo_data.pipeline.tasks import source as read
 from mayo_data.quality import gates
 from mayo_data.sources import fhir
 from mayo_data.sources.omop import is_omop, is_server
@@ -55,7 +63,9 @@ from mayo_data.types import Step, Verdict
 
 _MIB = 1 << 20
 _BULK_NAME = re.compile(r"([A-Z][A-Za-z]+)(?:[._-]\d{1,6})?\.(?:ndjson|jsonl|json)(?:\.(?:gz|zst))?")
-_COLUMNS = ("fate", "body", "subject_id", "resource_type", "source_row")
+_COLUMNS = ("fate", "body", "subject_id", "resource_type", "source_row", "resource_key")
+_KEY = 16  # hex digits in front of every line of a part
+_OPEN = 256  # parts that are open at once
 _STEPS = ("read", "validate", "scrub", "write")
 _CHECKS = frozenset(["validate", "write"])  # which only a run that validates has
 
@@ -71,6 +81,13 @@ class ScrubTask:
     folder: Path
     quarantine: Path
     kept: frozenset[str]
+    place: Path | None = None
+    near: frozenset[int] = frozenset()
+
+    def closely(self, crashed: frozenset[int], near: frozenset[int], place: Path) -> ScrubTask:
+        """Return a task that leaves rows alone, and tells at which it is: see `crashes`."""
+        split = replace(self.split, file=without(self.split.file, crashed))
+        return replace(self, split=split, place=place, near=near)
 
 
 class ScrubReceipt(msgspec.Struct, frozen=True):
@@ -145,7 +162,7 @@ class _Export:
         self.verdicts: list[Verdict] = []
 
     def go(self, engine: LocalEngine) -> ScrubReport:
-        export = fhir.discover(self.source)
+        export = fhir.discover(self.source, self.site_secret.turn)
         self.policy = policies.load(self.config.phi.policy, admit=self.config.phi.admit, model=self.config.phi.model)
         self.as_of = self.config.phi.as_of or f"{datetime.now(UTC).year}-12-31"
         surveys = survey(export.files, engine, self.config, self.place, self.site_secret, self.tell)
@@ -154,8 +171,7 @@ class _Export:
             *(found.sha256 for found in surveys),
         )  # fmt: skip
         work = self.place.work(self.run_id)
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True, mode=0o700)
+        emptied(work)
         draft = self.place.store.with_name(f".{self.place.store.name}.{self.run_id}.draft")
         shutil.rmtree(draft, ignore_errors=True)
         try:
@@ -181,6 +197,7 @@ class _Export:
             )
         tallies = _summed(receipt.tallies for receipt in receipts)
         listed = self._files(surveys, receipts, work, draft)
+        self.place.sweep()
         report = ScrubReport(
             self.place.store, self.run_id, tuple(steps),
             {name[4:]: n for name, n in sorted(tallies.items()) if name.startswith("phi/")},
@@ -272,24 +289,29 @@ class _Export:
 
 def scrub_split(task: ScrubTask) -> ScrubReceipt:
     """Take one split from lines to de-identified lines, and search them for what may not be there."""
+    return survived(_scrub, task, task.folder / f"{task.split.name}{MARK}")
+
+
+def _scrub(task: ScrubTask) -> ScrubReceipt:
     rows: Counter[str] = Counter()
     ended: Counter[str] = Counter()
     tallies: Counter[str] = Counter()
     types: Counter[str] = Counter()
     leaks: list[tuple[str, str, str]] = []
     auditor = Auditor(task.scrub.vault, task.scrub.vault_secret, task.kept)
-    stream = _counted(fhir.read(task.split, longest=task.longest), "read", rows)
+    stream = _counted(read(task), "read", rows)
     if task.validate is not None:
         stream = _counted(task.validate(stream), "validate", rows)
     quarantine = task.quarantine / f"{task.split.name}.ndjson"
+    as_read, order = task.folder / f"{task.split.name}.read", array("q")
     try:
-        with private(task.folder / f"{task.split.name}.ndjson") as out, private(quarantine) as rejected:
+        with private(as_read) as out, private(quarantine) as rejected:
             stream = _counted(task.scrub(stream), "scrub", rows)
             if task.validate is not None:
                 stream = _counted(_valid(stream, task.validate.share), "write", rows)
             for batch in stream:
                 columns = [batch.column(name).to_pylist() for name in _COLUMNS]
-                for fate, body, subject, kind, number in zip(*columns, strict=True):
+                for fate, body, subject, kind, number, key in zip(*columns, strict=True):
                     if fate is not None:
                         if fate != TALLY:
                             ended[fate] += 1
@@ -298,8 +320,10 @@ def scrub_split(task: ScrubTask) -> ScrubReceipt:
                     if subject is not None:
                         row = f"{task.split.file.source_table}.{number}"
                         leaks += [(row, path, category) for path, category in auditor.leaks(subject, body)]
-                    out.write(body + b"\n")
+                    out.write(b"%016x" % key + body + b"\n")
+                    order.extend((key, _KEY + len(body) + 1))
                 set_aside(batch, task.split.file.path.name, rejected, tallies)
+        _by_key(as_read, order, task.folder / f"{task.split.name}.ndjson")
     finally:
         auditor.close()
     if quarantine.stat().st_size == 0:
@@ -377,19 +401,51 @@ def _assemble(parts: Sequence[Path], target: Path, form: str, compression: str) 
 
 
 def _lines(parts: Sequence[Path], out: BinaryIO, form: str) -> None:
+    held = bytearray(b'{"resourceType":"Bundle","type":"collection"' if form == "bundle" else b"")
     first = True
+    with ExitStack() as stack:
+        for line in _merged(parts, stack):
+            if form == "bundle":
+                held += (b',"entry":[' if first else b",") + b'\n{"resource":' + line[_KEY:-1] + b"}"
+            else:
+                held += line[_KEY:]
+            first = False
+            if len(held) >= _MIB:
+                out.write(bytes(held))
+                held.clear()
     if form == "bundle":
-        out.write(b'{"resourceType":"Bundle","type":"collection"')
-    for part in parts:
-        with part.open("rb") as lines:
-            if form != "bundle":
-                shutil.copyfileobj(lines, out, _MIB)
-                continue
-            for line in lines:
-                out.write((b',"entry":[' if first else b",") + b'\n{"resource":' + line.rstrip(b"\n") + b"}")
-                first = False
-    if form == "bundle":
-        out.write(b"}\n" if first else b"\n]}\n")
+        held += b"}\n" if first else b"\n]}\n"
+    out.write(bytes(held))
+
+
+def _by_key(lines: Path, order: Sequence[int], target: Path) -> None:
+    """Put the lines of a split in the order of their keys; those under one key stay in theirs: the last is the newest.
+
+    Args:
+        lines: The lines as they were read; removed.
+        order: Key and length of each, one after the other.
+        target: Where to.
+    """
+    keys_of, sizes = (np.array(order[part::2], np.int64) for part in (0, 1))
+    ends = np.cumsum(sizes)
+    with lines.open("rb") as file, private(target) as out:
+        if len(ends):
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                for at in np.argsort(keys_of, kind="stable").tolist():
+                    out.write(content[ends[at] - sizes[at] : ends[at]])
+    lines.unlink()
+
+
+def _merged(parts: Sequence[Path], stack: ExitStack) -> Iterator[bytes]:
+    """Yield the lines of sorted parts in the order of all of them; of equal keys, the earlier part comes first."""
+    while len(parts) > _OPEN:
+        groups = [parts[at : at + _OPEN] for at in range(0, len(parts), _OPEN)]
+        parts = [group[0].with_suffix(".merged" + group[0].suffix) for group in groups]
+        for group, target in zip(groups, parts, strict=True):
+            with private(target) as out, ExitStack() as inner:
+                out.writelines(_merged(group, inner))
+    opened = [stack.enter_context(part.open("rb")) for part in parts]
+    yield from heapq.merge(*opened, key=lambda line: line[:_KEY])
 
 
 def _summed(counters: Iterable[dict[str, int]]) -> Counter[str]:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mayo_data import schema
-from mayo_data.engine.exchange import Parcel, gather, load, save
+from mayo_data.engine.exchange import gather, load, save
 from mayo_data.keys import Secret
 from mayo_data.phi.vault import Vault
 from mayo_data.pipeline.leaks import noted_names, search
@@ -60,7 +60,7 @@ class BuildTask:
 
     number: int
     shards: int
-    exchange: tuple[tuple[Path, tuple[Parcel, ...]], ...]
+    exchange: tuple[tuple[Path, list[int]], ...]  # files, and which of their batches
     draft: Path
     folder: Path
     vault: Path
@@ -116,7 +116,7 @@ def build_shard(task: BuildTask) -> BuildReceipt:
     receipt = task.folder / f"shard-{task.number:04d}.json"
     if receipt.exists():
         return msgspec.json.decode(receipt.read_bytes(), type=BuildReceipt)
-    fresh, left_out = _without(gather(task.exchange, task.number, schema.table("staged")), task)
+    fresh, left_out = _without(gather(task.exchange, schema.table("staged")), task)
     deletions = _deletions(task.deletions)
     built = _anew(fresh, deletions, task) if task.base is None else _merged(fresh, deletions, task, task.base)
     done = _taken_over(task, task.base) if built is None and task.base is not None else _written(built, task)

@@ -13,6 +13,7 @@ from mayo_data.engine import Engine
 from mayo_data.keys import Secret
 from mayo_data.phi import identifiers
 from mayo_data.phi.vault import Vault
+from mayo_data.pipeline import crashes
 from mayo_data.pipeline.place import Place
 from mayo_data.pipeline.report import Watcher
 from mayo_data.pipeline.tasks import SurveyTask, survey_file
@@ -46,8 +47,8 @@ def survey(
         StoreError: The vault belongs to another key.
     """
     folder = place.phi_zone / "work" / "survey"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, mode=0o700)
+    crashes.emptied(folder)
+    files = crashes.recalled(place.crashed, files)
     limit, part = config.source.max_line_mib * _MIB, config.source.split_mib * _MIB
     tasks = [SurveyTask(file, limit, part, folder / f"{file.source_table:06d}") for file in files]
     tasks.sort(key=lambda task: -task.file.size)
@@ -56,6 +57,7 @@ def survey(
     for done, found in enumerate(engine.map(survey_file, tasks), 1):
         surveys.append(found)
         tell("survey", done=done, total=len(tasks))
+    crashes.remember(place.crashed, surveys)
     vault = Vault(place.vault, secret)
     try:
         # Patients first: a relative or a device can only be attached to someone who is there.

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import msgspec
 import orjson
@@ -26,6 +26,7 @@ from mayo_data.events.normalize import Normalize
 from mayo_data.keys import Secret
 from mayo_data.phi import identifiers
 from mayo_data.phi.structured import Scrub
+from mayo_data.pipeline.crashes import MARK, survived, telling
 from mayo_data.pipeline.place import private
 from mayo_data.quality import gates
 from mayo_data.sources import fhir
@@ -48,6 +49,11 @@ class SurveyTask:
     longest: int
     split_bytes: int
     records: Path  # PHI zone: what the file says of people
+    place: Path | None = None
+
+    def closely(self, crashed: frozenset[int], near: frozenset[int], place: Path) -> SurveyTask:
+        """Return a task that leaves rows alone, and tells at which it is: see `crashes`."""
+        return replace(self, file=without(self.file, crashed), place=place)
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,13 @@ class MapTask:
     folder: Path
     quarantine: Path
     crosswalk: bool = False
+    place: Path | None = None
+    near: frozenset[int] = frozenset()
+
+    def closely(self, crashed: frozenset[int], near: frozenset[int], place: Path) -> MapTask:
+        """Return a task that leaves rows alone, and tells at which it is: see `crashes`."""
+        split = replace(self.split, file=without(self.split.file, crashed))
+        return replace(self, split=split, place=place, near=near)
 
 
 class MapReceipt(msgspec.Struct, frozen=True):
@@ -79,6 +92,30 @@ class MapReceipt(msgspec.Struct, frozen=True):
     deletions: int = 0
 
 
+class Reading(Protocol):
+    """A task that reads a split."""
+
+    @property
+    def split(self) -> fhir.Split:
+        """What it reads."""
+        ...
+
+    @property
+    def longest(self) -> int:
+        """Longest line that is read, in bytes."""
+        ...
+
+    @property
+    def place(self) -> Path | None:
+        """Where it tells at which place it is."""
+        ...
+
+    @property
+    def near(self) -> frozenset[int]:
+        """First rows of batches that are read row by row."""
+        ...
+
+
 class _Called(msgspec.Struct):
     """What a resource is called."""
 
@@ -91,6 +128,10 @@ _called = msgspec.json.Decoder(_Called)
 
 def survey_file(task: SurveyTask) -> fhir.Survey:
     """Survey one file; what it says of people goes to a file in the PHI zone, so memory stays flat."""
+    return survived(_survey, task, task.records.with_suffix(MARK))
+
+
+def _survey(task: SurveyTask) -> fhir.Survey:
     with private(task.records) as out:
 
         def named(resource: Json) -> None:
@@ -101,6 +142,7 @@ def survey_file(task: SurveyTask) -> fhir.Survey:
         found = fhir.survey(
             task.file, named, longest=task.longest, split_bytes=task.split_bytes,
             texts=lambda region: names.update(identifiers.displays(region)),
+            at=telling(task.place) if task.place else None,
         )  # fmt: skip
         for record in identifiers.directory_of(names):
             out.write(msgspec.json.encode(record) + b"\n")
@@ -112,12 +154,16 @@ def map_split(task: MapTask) -> MapReceipt:
     receipt = task.folder / f"{task.split.name}.json"
     if receipt.exists():
         return msgspec.json.decode(receipt.read_bytes(), type=MapReceipt)
+    return survived(_map, task, task.folder / f"{task.split.name}{MARK}")
+
+
+def _map(task: MapTask) -> MapReceipt:
     rows: Counter[str] = Counter()
     ended: Counter[str] = Counter()
     tallies: Counter[str] = Counter()
     checks: Counter[str] = Counter()
     deletions: list[dict[str, int | None]] = []
-    raw = _counted(fhir.read(task.split, longest=task.longest), "read", rows)
+    raw = _counted(source(task), "read", rows)
     checked = _counted(task.validate(raw), "validate", rows) if task.validate else raw
     arrived: Counter[tuple[int, str]] = Counter()
     names: dict[int, str] = {}
@@ -162,8 +208,23 @@ def map_split(task: MapTask) -> MapReceipt:
         task.split.name, task.split.file.source_table, parcels, dict(rows), dict(ended), dict(tallies), dict(checks),
         len(deletions),
     )  # fmt: skip
-    write.write_bytes(msgspec.json.encode(done), receipt)
+    write.write_bytes(msgspec.json.encode(done), task.folder / f"{task.split.name}.json")
     return done
+
+
+def without(file: fhir.SourceFile, crashed: frozenset[int]) -> fhir.SourceFile:
+    """Return a file of which further places are left alone."""
+    return replace(file, crashed=file.crashed | crashed)
+
+
+def source(task: Reading) -> Iterator[pa.RecordBatch]:
+    """Read the split of a task; closely where it has a file to tell its place.
+
+    Args:
+        task: The task.
+    """
+    at = telling(task.place) if task.place else None
+    return fhir.read(task.split, longest=task.longest, at=at, near=task.near)
 
 
 def deletions_of(folder: Path, name: str) -> Path:
@@ -184,7 +245,10 @@ def crosswalk_of(folder: Path, name: str) -> Path:
 def _naming(batches: Iterator[pa.RecordBatch], names: dict[int, str]) -> Iterator[pa.RecordBatch]:
     """Note, before the scrub, what each row is called in the source: `Type/id`."""
     for batch in batches:
-        for row, body in zip(batch.column("source_row").to_pylist(), batch.column("body").to_pylist(), strict=True):
+        columns = (batch.column(name).to_pylist() for name in ("source_row", "body", "fate"))
+        for row, body, ended in zip(*columns, strict=True):
+            if ended is not None:
+                continue
             try:
                 said = _called.decode(body or b"")
             except (msgspec.DecodeError, UnicodeDecodeError):

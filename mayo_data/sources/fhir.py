@@ -12,11 +12,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 from uuid import uuid4
 
 import msgspec
@@ -27,9 +26,13 @@ from mayo_data.errors import SourceError
 from mayo_data.sources import bundles, location, manifest
 from mayo_data.sources.blocks import Broken, blocks, regions
 from mayo_data.sources.bundles import UNPARSABLE, Document, Row
-from mayo_data.sources.location import Found, RemotePath
+from mayo_data.sources.location import Found
+from mayo_data.sources.parts import LINES, PACKED, Form, SourceFile, Split, Survey
+from mayo_data.sources.watch import BETWEEN, CRASHED, FORM, TOGETHER, At, Watch, alone
 from mayo_data.stage import fate
 from mayo_data.types import Json
+
+__all__ = ["SPLIT_BYTES", "Export", "SourceFile", "Split", "Survey", "discover", "read", "sha256", "survey"]
 
 _NAME = re.compile(r"\.(ndjson|jsonl|json)(?:\.(gz|zst))?$", re.IGNORECASE)
 _FIRST_KEY = re.compile(rb'\s*\{\s*"resourceType"\s*:\s*"([A-Za-z]+)"')
@@ -37,9 +40,9 @@ _PEOPLE = re.compile(
     rb'"resourceType"\s*:\s*"(?:Patient|RelatedPerson|Person|Practitioner|PractitionerRole|Organization|Location)"'
 )
 _BOM = b"\xef\xbb\xbf"
+_UNPACKED_BEFORE = 8  # times a part of an archive may be smaller than what is unpacked to reach it
 _ROWS = 4096
 _BYTES = 4 << 20
-_PACKED = 8  # times that an archive is smaller than what is in it, roughly
 _ENDINGS = re.compile(
     "csv|tsv|xml|txt|md|pdf|rtf|html?|docx?|xlsx?|parquet|sql|db|sqlite|log|zip|tar|tgz|gz|zst|bz2|xz|7z|part|tmp|dcm|hl7"
     "|json|ndjson|jsonl|ya?ml|toml|sha256|md5"
@@ -50,98 +53,11 @@ _decode = msgspec.json.Decoder(float_hook=Decimal).decode  # a Decimal keeps the
 
 
 @dataclass(frozen=True)
-class SourceFile:
-    """One file of an export.
-
-    Attributes:
-        path: Where it lies, here or in an object store (PHI zone: a name can be PHI).
-        source_table: Its number in this run, by order of relative path.
-        kind: `ndjson` or `json`.
-        compression: `""`, `gz` or `zst`.
-        size: Bytes on disk.
-    """
-
-    path: Path | RemotePath
-    source_table: int
-    kind: str
-    compression: str
-    size: int
-
-    @property
-    def format(self) -> str:
-        """The format as the lineage names it, for example `ndjson.gz`."""
-        return f"{self.kind}.{self.compression}" if self.compression else self.kind
-
-    @property
-    def weight(self) -> int:
-        """How much there is to read, roughly, in bytes."""
-        return self.size * (_PACKED if self.compression else 1)
-
-
-class Form(NamedTuple):
-    """How a file is written.
-
-    Attributes:
-        kind: `lines`, `bundle` or `resource`.
-        renamed: Not empty where entries of the Bundle call each other by names that are not their ids: a mark of this
-            very survey, under which a process remembers the names.
-        when: When the Bundle was written, in microseconds, where it says so.
-    """
-
-    kind: str = "lines"
-    renamed: str = ""
-    when: int | None = None
-
-
-_LINES = Form()
-
-
-@dataclass(frozen=True)
-class Split:
-    """A part of a file that one task reads.
-
-    Attributes:
-        file: The file.
-        start: First byte of its content, decompressed.
-        end: Byte after the last, or None for the end of the file.
-        first_row: Number of its first row, from 1.
-        form: How the file is written.
-    """
-
-    file: SourceFile
-    start: int = 0
-    end: int | None = None
-    first_row: int = 1
-    form: Form = _LINES
-
-    @property
-    def name(self) -> str:
-        """A name for files of this split: numbers only."""
-        return f"{self.file.source_table:06d}-{self.first_row:012d}"
-
-    @property
-    def weight(self) -> int:
-        """How much work it is, roughly, in bytes."""
-        size = self.file.size * (_PACKED if self.file.compression else 1)
-        return max((size if self.end is None else self.end) - self.start, 1)
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What the first pass found in one file."""
-
-    file: SourceFile
-    sha256: str
-    splits: tuple[Split, ...]
-    broken: bool
-
-
-@dataclass(frozen=True)
 class Export:
     """What lies at the place of an input.
 
     Attributes:
-        files: What is read, in order of the relative path.
+        files: What is read, in order of their number.
         unread: Names of what is not read (PHI zone).
         counts: Source file to the number of resources that a manifest says are in it.
     """
@@ -165,11 +81,15 @@ class Export:
         return dict(sorted(known.items()))
 
 
-def discover(source: Path | str) -> Export:
+def discover(source: Path | str, turn: Callable[[str], bytes] | None = None) -> Export:
     """List the files of an export, in order of their relative path, and check them against a `manifest.json`.
+
+    Documents (`.json`) are often one a patient, called by name or number. Their order would say, to whoever has no more
+    than a list of the patients, which number is whose. So they take turns in an order that only the key knows.
 
     Args:
         source: A folder (searched recursively), one file, or a URL: `s3://`, `gs://`, `abfss://`.
+        turn: Gives a document its turn by its relative path, keyed; without it the path itself does.
 
     Raises:
         SourceError: There is no such place, nothing in it that this library reads, a link that leads out of it, or a
@@ -198,6 +118,9 @@ def discover(source: Path | str) -> Export:
             file = SourceFile(found.path, len(files), kind, (match[2] or "").lower(), found.size)
             files.append(file)
             places[found.parts] = file
+    if turn is not None:
+        places = _by_turn(places, turn)
+        files = sorted(places.values(), key=lambda file: file.source_table)
     counts: dict[int, int] = {}
     for found, listed in manifests:
         for parts, count in manifest.match(listed, found.parts[:-1], places).items():
@@ -210,8 +133,15 @@ def discover(source: Path | str) -> Export:
     return Export(tuple(files), tuple(unread), counts)
 
 
-def _hidden(found: Found) -> bool:
-    return any(part.startswith(".") for part in found.parts)
+def _by_turn(
+    places: dict[tuple[str, ...], SourceFile], turn: Callable[[str], bytes]
+) -> dict[tuple[str, ...], SourceFile]:
+    """Let the documents of an export change their numbers among themselves."""
+    documents = [parts for parts, file in places.items() if file.kind == "json"]
+    numbers = [places[parts].source_table for parts in documents]
+    ordered = sorted(documents, key=lambda parts: (turn("/".join(parts)), parts))
+    moved = {parts: replace(places[parts], source_table=number) for parts, number in zip(ordered, numbers, strict=True)}
+    return places | moved
 
 
 def _manifest(found: Found) -> manifest.Manifest | None:
@@ -230,6 +160,7 @@ def survey(
     longest: int,
     split_bytes: int = SPLIT_BYTES,
     texts: Callable[[bytes], object] | None = None,
+    at: At | None = None,
 ) -> Survey:
     """Read a file for the first time: digest, form, splits, and the resources that name people, places and medications.
 
@@ -239,28 +170,44 @@ def survey(
         longest: Longest line or entry that is read, in bytes.
         split_bytes: Size of a split, in bytes; of an archive, eight times as much of its content.
         texts: Called with all that is read, some lines at a time.
+        at: Told every place before the work there begins, which is then done row by row.
 
     Raises:
         SourceError: The file cannot be read.
     """
-    form = _form(file, longest)
-    found = _Surveyor(file, form, named, split_bytes * (_PACKED if file.compression else 1), texts)
+    watch = Watch.over(file.crashed, at)
+    form = _form(file, longest, watch)
+    if watch is not None:
+        watch.leaves()
+    found = _Surveyor(file, form, named, split_bytes * (PACKED if file.compression else 1), texts, watch)
     digest = hashlib.sha256()
     broken = False
     try:
         if form.kind == "lines":
             found.lines(regions(_content(file, seen=digest.update), longest))
         elif form.kind == "bundle":
-            found.entries(_entries(Split(file, form=form), longest))
+            found.entries(_entries(Split(file, form=form), longest, watch))
         else:
-            found.rows(_resource(file, longest))
+            found.rows(_resource(file, longest, watch))
     except Broken:
         broken = True
-    if broken or form.kind != "lines":
-        digest = hashlib.sha256()
-        for block in _told(blocks(file.path, ""), f"file {file.source_table}"):
-            digest.update(block)
-    return Survey(file, digest.hexdigest(), found.splits(), broken)
+    seen = digest.hexdigest() if form.kind == "lines" and not broken else sha256(file)
+    return Survey(file, seen, found.splits(), broken)
+
+
+def sha256(file: SourceFile) -> str:
+    """Return the digest of a file as it is stored, lower-case hex.
+
+    Args:
+        file: The file.
+
+    Raises:
+        SourceError: It cannot be read.
+    """
+    digest = hashlib.sha256()
+    for block in _told(blocks(file.path, ""), f"file {file.source_table}"):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 class _Surveyor:
@@ -273,6 +220,7 @@ class _Surveyor:
         named: Callable[[Json], None],
         split_bytes: int,
         texts: Callable[[bytes], object] | None,
+        watch: Watch | None,
     ) -> None:
         listed = assets.toml("schemas", "fhir", "resource_types.toml")["survey"]
         self._wanted = frozenset(listed)
@@ -281,6 +229,7 @@ class _Surveyor:
         self._form = form
         self._named = named
         self._texts = texts
+        self._watch = watch
         self._split_bytes = split_bytes
         self._row = self._first_row = 1
         self._start = 0
@@ -300,6 +249,9 @@ class _Surveyor:
             offset += len(region) + 1
             if self._row == 1:
                 region = region.removeprefix(_BOM)
+            if self._watch is not None:
+                self._closely(region, offset - len(region) - 1, self._watch)
+                continue
             if self._texts is not None:
                 self._texts(region)
             if _is_special(region):
@@ -310,6 +262,24 @@ class _Surveyor:
                 self._region(region)
                 self._row += region.count(b"\n") + 1
 
+    def _closely(self, region: bytes, offset: int, watch: Watch) -> None:
+        for line in region.split(b"\n"):
+            rows: list[Row] | None = None
+            if not _is_special(line):
+                if watch.works_at(self._row):
+                    self._read(line)
+            elif watch.opens(offset):
+                self._read(line)
+                rows = bundles.special(line)
+            else:
+                rows = [Row(line, CRASHED)]
+            self.rows([Row(line)] if rows is None else rows)
+            offset += len(line) + 1
+
+    def _read(self, text: bytes) -> None:
+        if self._texts is not None:
+            self._texts(text)
+
     def entries(self, found: Iterator[tuple[int, bool, list[Row]]]) -> None:
         for offset, splits_here, rows in found:
             if splits_here:
@@ -317,16 +287,25 @@ class _Surveyor:
             self.rows(rows)
 
     def rows(self, rows: list[Row]) -> None:
-        self._row += len(rows)
-        for row in rows:
-            if self._texts is not None and row.body is not None and self._form.kind != "lines":
-                self._texts(row.body)
+        for number, row in enumerate(rows, self._row):
+            if self._watch is not None and not (row.reason or self._watch.works_at(number)):
+                row = Row(row.body, CRASHED)
+            if row.body is not None and row.reason != CRASHED and self._form.kind != "lines":
+                self._read(row.body)
             if row.body is not None and not row.reason and self._pattern.search(row.body):
                 self._name(row.body)
+            if self._watch is not None:
+                self._watch.leaves()
+        self._row += len(rows)
 
     def _cut(self, offset: int) -> None:
-        """End a split before what begins here, where it is large enough."""
-        if offset - self._start >= self._split_bytes:
+        """End a split before what begins here, where it is large enough.
+
+        Whoever reads a part of an archive unpacks all that lies before it. So parts grow towards the end, and
+        unpacking stays a small share of the work, however large the file.
+        """
+        before = self._start // _UNPACKED_BEFORE if self._file.compression else 0
+        if offset - self._start >= max(self._split_bytes, before):
             self._splits.append(Split(self._file, self._start, offset, self._first_row, self._form))
             self._start, self._first_row = offset, self._row
 
@@ -353,10 +332,12 @@ class _Surveyor:
             self._named(resource)
 
 
-def _form(file: SourceFile, longest: int) -> Form:
+def _form(file: SourceFile, longest: int, watch: Watch | None) -> Form:
     """How a file is written; `.json` may be a Bundle, one resource, or ndjson by another name."""
     if file.kind == "ndjson":
-        return _LINES
+        return LINES
+    if watch is not None and not watch.works_at(FORM):
+        return Form("resource")
     content = _content(file)
     try:
         first = next(content, b"").removeprefix(_BOM).lstrip()
@@ -364,7 +345,7 @@ def _form(file: SourceFile, longest: int) -> Form:
     except Broken:
         more = False
     if _is_lines(first, more):
-        return _LINES
+        return LINES
     document = Document(_content(file), 0)
     with suppress(Broken):
         for _ in document.entries():
@@ -373,7 +354,7 @@ def _form(file: SourceFile, longest: int) -> Form:
     if document.kind != "Bundle":
         return Form("resource")
     mark = uuid4().hex
-    return Form("bundle", mark if _names(file, longest, mark) else "", bundles.updated(document.head))
+    return Form("bundle", mark if _names(file, longest, mark, watch) else "", bundles.updated(document.head))
 
 
 def _is_lines(first: bytes, more: bool) -> bool:
@@ -407,7 +388,9 @@ def _is_resource(line: bytes) -> bool:
 # ── the second pass ───────────────────────────────────────────────────────────────────────────────
 
 
-def read(split: Split, *, longest: int) -> Iterator[pa.RecordBatch]:
+def read(
+    split: Split, *, longest: int, at: At | None = None, near: frozenset[int] = frozenset()
+) -> Iterator[pa.RecordBatch]:
     """Yield the lines of a split, or the entries of a Bundle, as `raw` batches of at most about 4 MiB.
 
     Blank lines are no rows. What cannot be read becomes a row with a fate: a line over the limit, the place where
@@ -416,25 +399,41 @@ def read(split: Split, *, longest: int) -> Iterator[pa.RecordBatch]:
     Args:
         split: What to read.
         longest: Longest line or entry that is read, in bytes.
+        at: Told every place before the work there begins; batches are then small.
+        near: First rows of batches in which each row is a place of its own.
 
     Raises:
         SourceError: The file cannot be read any more.
     """
+    most = TOGETHER if at else _ROWS
     table = split.file.source_table
     bodies: list[bytes | None] = []
     numbers: list[int] = []
     fates: list[str | None] = []
     size = 0
-    for number, body, reason in _rows(split, longest):
+    for number, body, reason in _rows(split, longest, Watch.over(split.file.crashed, at)):
+        single = bool(near) and alone(number, near)
+        if single and bodies:
+            yield from _turned(_batch(table, numbers, bodies, fates), numbers[0], at)
+            bodies, numbers, fates, size = [], [], [], 0
         bodies.append(body)
         numbers.append(number)
         fates.append(fate("read", reason) if reason else None)
         size += len(body) if body is not None else 0
-        if len(bodies) >= _ROWS or size >= _BYTES:
-            yield _batch(table, numbers, bodies, fates)
+        if single or len(bodies) >= most or size >= _BYTES:
+            yield from _turned(_batch(table, numbers, bodies, fates), numbers[0], at)
             bodies, numbers, fates, size = [], [], [], 0
     if bodies:
-        yield _batch(table, numbers, bodies, fates)
+        yield from _turned(_batch(table, numbers, bodies, fates), numbers[0], at)
+
+
+def _turned(batch: pa.RecordBatch, first: int, at: At | None) -> Iterator[pa.RecordBatch]:
+    """Yield a batch, and tell where it is worked on, and when that is done."""
+    if at is not None:
+        at(first)
+    yield batch
+    if at is not None:
+        at(BETWEEN)
 
 
 def _batch(table: int, numbers: list[int], bodies: list[bytes | None], fates: list[str | None]) -> pa.RecordBatch:
@@ -445,32 +444,38 @@ def _batch(table: int, numbers: list[int], bodies: list[bytes | None], fates: li
     return pa.RecordBatch.from_arrays(columns, schema=schema.table("raw"))
 
 
-def _rows(split: Split, longest: int) -> Iterator[tuple[int, bytes | None, str]]:
+def _rows(split: Split, longest: int, watch: Watch | None) -> Iterator[tuple[int, bytes | None, str]]:
     """Yield row number, body, and why the row ends here (or an empty string)."""
     number = split.first_row
     found = _line_rows if split.form.kind == "lines" else _document_rows
     try:
-        for rows in found(split, longest):
+        for rows in found(split, longest, watch):
             if isinstance(rows, int):  # blank lines: no rows, but they have numbers
                 number += rows
                 continue
             for row in rows:
-                yield number, *row
+                yield number, *(row if watch is None else watch.row(number, row))
                 number += 1
+            if watch is not None:
+                watch.leaves()
     except Broken as broken:
         yield number, None, broken.reason
 
 
-def _line_rows(split: Split, longest: int) -> Iterator[Iterable[Row] | int]:
+def _line_rows(split: Split, longest: int, watch: Watch | None) -> Iterator[Iterable[Row] | int]:
     """Yield the rows of lines, or a number of blank lines."""
     first = split.first_row == 1
+    offset = split.start
     for region in regions(_content(split.file, split.start, split.end), longest):
         if isinstance(region, int):
             yield [Row(None, "line_too_long")]
+            offset += region + 1
             continue
+        offset += len(region) + 1
         if first:
             region = region.removeprefix(_BOM)
         first = False
+        place = offset - len(region) - 1
         if not region or region.isspace():
             yield region.count(b"\n") + 1
             continue
@@ -478,17 +483,20 @@ def _line_rows(split: Split, longest: int) -> Iterator[Iterable[Row] | int]:
         for line in region.split(b"\n"):
             if not line or line.isspace():
                 yield 1
+            elif special and watch is not None and _is_special(line) and not watch.opens(place):
+                yield [Row(line, CRASHED)]
             elif special and (rows := bundles.special(line)) is not None:
                 yield rows
             else:
                 yield [Row(line)]
+            place += len(line) + 1
 
 
-def _document_rows(split: Split, longest: int) -> Iterator[Iterable[Row] | int]:
+def _document_rows(split: Split, longest: int, watch: Watch | None) -> Iterator[Iterable[Row] | int]:
     if split.form.kind == "resource":
-        yield _resource(split.file, longest)
+        yield _resource(split.file, longest, watch)
         return
-    for _, _, rows in _entries(split, longest):
+    for _, _, rows in _entries(split, longest, watch):
         yield rows
 
 
@@ -496,29 +504,33 @@ def _is_special(region: bytes) -> bool:
     return b'"Bundle"' in region or b'"OperationOutcome"' in region
 
 
-def _entries(split: Split, longest: int) -> Iterator[tuple[int, bool, list[Row]]]:
+def _entries(split: Split, longest: int, watch: Watch | None) -> Iterator[tuple[int, bool, list[Row]]]:
     """Yield the entries of a Bundle: place, whether a split can begin there, and what the entry comes to."""
-    names = _names(split.file, longest, split.form.renamed) if split.form.renamed else {}
+    names = _names(split.file, longest, split.form.renamed, watch) if split.form.renamed else {}
     document = Document(_content(split.file, split.start, split.end), longest, split.start)
     for offset, entry in document.entries(whole=split.end is None):
         if entry is None:
             yield offset, False, [Row(None, "line_too_long")]
+        elif watch is not None and not watch.opens(offset):
+            yield offset, entry[:1] == b"{", [Row(entry, CRASHED)]
         else:
             yield offset, entry[:1] == b"{", bundles.opened(entry, names, split.form.when)
 
 
 @lru_cache(maxsize=1)
-def _names(file: SourceFile, longest: int, mark: str) -> bundles.Names:
+def _names(file: SourceFile, longest: int, mark: str, watch: Watch | None) -> bundles.Names:
     """How the entries of a Bundle call each other. The splits of a file come one after another: one is remembered."""
     names: bundles.Names = {}
     with suppress(Broken):
-        for _, entry in Document(_content(file), longest).entries():
-            if entry is not None:
+        for offset, entry in Document(_content(file), longest).entries():
+            if entry is not None and (watch is None or watch.opens(offset)):
                 bundles.learn(entry, names)
+            if watch is not None:
+                watch.leaves()
     return names
 
 
-def _resource(file: SourceFile, longest: int) -> list[Row]:
+def _resource(file: SourceFile, longest: int, watch: Watch | None) -> list[Row]:
     """The one resource of a document."""
     held: list[bytes] = []
     size = 0
@@ -527,6 +539,8 @@ def _resource(file: SourceFile, longest: int) -> list[Row]:
         size += len(block)
         if size > longest:
             return [Row(None, "line_too_long")]
+    if watch is not None and (FORM in watch.crashed or not watch.opens(0)):
+        return [Row(b"".join(held), CRASHED)]
     body = bundles.compact(b"".join(held).removeprefix(_BOM))
     try:
         _decode(body)

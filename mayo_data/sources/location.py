@@ -108,11 +108,7 @@ def _local(root: Path) -> Iterator[Found]:
         links = [name for name in folders if (here / name).is_symlink()]  # walk does not follow them
         for name in [*names, *links]:
             path = here / name
-            if path.is_symlink() and not _within(path, whole):
-                raise SourceError(
-                    "a link leads out of the input folder",
-                    hint="copy the file that it leads to into the folder, or remove the link",
-                )
+            stays_inside(path, whole)
             parts = path.relative_to(root).parts
             try:
                 info = path.stat()
@@ -120,6 +116,23 @@ def _local(root: Path) -> Iterator[Found]:
                 yield Found(path, parts, 0, False)
                 continue
             yield Found(path, parts, info.st_size, stat.S_ISREG(info.st_mode))
+
+
+def stays_inside(path: Path, whole: Path) -> None:
+    """Refuse a link that leads out of the input: an export must not name files of this machine.
+
+    Args:
+        path: What lies in the input.
+        whole: Folder of the input, resolved.
+
+    Raises:
+        SourceError: It is a link, and leads out.
+    """
+    if path.is_symlink() and not _within(path, whole):
+        raise SourceError(
+            "a link leads out of the input folder",
+            hint="copy the file that it leads to into the folder, or remove the link",
+        )
 
 
 def _within(link: Path, whole: Path) -> bool:

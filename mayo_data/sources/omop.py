@@ -16,6 +16,7 @@ from typing import BinaryIO, Literal, cast
 import zstandard
 
 from mayo_data.errors import SourceError
+from mayo_data.sources.location import stays_inside
 
 _FILE = re.compile(r"(?P<table>[a-z_]+?)(?:[._-]?\d+)?\.(?P<kind>csv|tsv|txt|parquet)(?P<packed>\.gz|\.zst)?")
 _DATABASES = (".duckdb", ".ddb", ".db")
@@ -101,16 +102,19 @@ def discover(source: Path, known: Collection[str]) -> OmopExport:
         known: Names of the tables of the CDM.
 
     Raises:
-        SourceError: There is no such folder, or no table in it.
+        SourceError: There is no such folder, no table in it, or a link leads out of it.
     """
     if not source.is_dir():
         raise SourceError("the input does not exist", hint="give the folder of the OMOP tables, or a DuckDB file")
     parts: list[Part] = []
     unread: list[str] = []
+    whole = source.resolve()
     for entry in sorted(source.iterdir()):
+        stays_inside(entry, whole)
         table = _named(entry)
         inner = sorted(entry.iterdir()) if entry.is_dir() else [entry]
         for path in inner:
+            stays_inside(path, whole)
             match = _FILE.fullmatch(path.name.casefold()) or re.fullmatch(
                 r".*\.(?P<kind>csv|tsv|txt|parquet)(?P<packed>\.gz|\.zst)?", path.name.casefold()
             )

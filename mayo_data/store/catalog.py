@@ -7,8 +7,6 @@ directory first, and would read another data set's file if the notebook happens 
 
 from __future__ import annotations
 
-import secrets
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,8 +133,7 @@ def _settle(db: duckdb.DuckDBPyConnection, folder: Path) -> None:
     db.execute("SET GLOBAL TimeZone = 'UTC'")
     db.execute("SET GLOBAL parquet_metadata_cache = true")  # the files never change
     # Without this DuckDB would spill into the snapshot's own folder.
-    spill = Path(tempfile.gettempdir()) / f"mayo-data-{secrets.token_hex(8)}"
-    db.execute(f"SET GLOBAL temp_directory = {sql.text(str(spill))}")
+    db.execute(f"SET GLOBAL temp_directory = {sql.text(str(scratch.aside()))}")
 
 
 def _confine(db: duckdb.DuckDBPyConnection, folder: Path) -> None:

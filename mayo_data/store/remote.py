@@ -14,9 +14,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import orjson
 
@@ -26,6 +27,9 @@ from mayo_data.store.buckets import Bucket, bucket
 from mayo_data.store.layout import MANIFEST, Store
 from mayo_data.store.snapshot import Manifest
 from mayo_data.types import Json
+
+_SNAPSHOT = re.compile(r"snapshots/([0-9]{6,12})\.json")  # what else lies there is no snapshot
+_KEY_ID = re.compile(r"[0-9a-f]{1,64}")
 
 
 def publish(store: Path | str, url: str) -> list[str]:
@@ -91,10 +95,10 @@ def fetch(url: str, folder: Path | str, adopt: Callable[[Path, bytes], object], 
     about = there.read("store.json")
     if about is None:
         raise StoreError("there is no store at this URL", hint="publish one with: mayo-data publish STORE URL")
-    store = Store.create(root, str(json.loads(about)["key_id"]))
+    store = Store.create(root, _key_id(about))
     with store.lock():
         adopt(store.ledger, _told(there))
-        names = [name.removeprefix("snapshots/").removesuffix(".json") for name in there.names("snapshots/")]
+        names = [found[1] for name in there.names("snapshots/") if (found := _SNAPSHOT.fullmatch(name))]
         if not names or (snapshot is not None and snapshot not in names):
             raise StoreError("there is no such snapshot", hint="the snapshots are: " + ", ".join(names[-5:]))
         name = snapshot or names[-1]
@@ -103,6 +107,16 @@ def fetch(url: str, folder: Path | str, adopt: Callable[[Path, bytes], object], 
         if target.exists() and (target / MANIFEST).read_bytes() == sealed:
             return target
         return _brought(there, store, name, sealed)
+
+
+def _key_id(about: bytes) -> str:
+    try:
+        found = json.loads(about)["key_id"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        found = None
+    if not isinstance(found, str) or not _KEY_ID.fullmatch(found):
+        raise StoreError("store.json at this URL is damaged", hint="publish the store again")
+    return found
 
 
 def cached(url: str) -> Path:
@@ -199,8 +213,6 @@ def _brought(there: Bucket, store: Store, name: str, sealed: bytes) -> Path:
     draft = store.staging(f"fetch-{name}")
     write.write_bytes(sealed, draft / MANIFEST)
     manifest = Manifest.read(draft)
-    if any(not _inside(file.path) for file in manifest.files):
-        raise StoreError("the manifest that was fetched names a file outside of its snapshot")
     held = _held(store)
     for file in manifest.files:
         path = draft / file.path
@@ -220,12 +232,6 @@ def _brought(there: Bucket, store: Store, name: str, sealed: bytes) -> Path:
     draft.rename(target)
     write.flush(target.parent)
     return target
-
-
-def _inside(path: str) -> bool:
-    """Whether a path of a manifest stays below its snapshot."""
-    parts = PurePosixPath(path).parts
-    return bool(parts) and not path.startswith("/") and ".." not in parts and "\\" not in path
 
 
 def _held(store: Store) -> dict[str, Path]:

@@ -126,7 +126,7 @@ class Manifest:
         """Read the manifest of a snapshot.
 
         Raises:
-            StoreError: There is none, or it is damaged or of a newer form.
+            StoreError: There is none, it is damaged or of a newer form, or it names a file outside of its snapshot.
         """
         try:
             found = msgspec.json.decode((snapshot / MANIFEST).read_bytes(), type=cls)
@@ -138,6 +138,8 @@ class Manifest:
             raise StoreError(
                 "the manifest is of another version", hint="use the mayo_data that made it, or a newer one"
             )
+        if not all(_inside(file.path) for file in found.files):
+            raise StoreError("the manifest names a file outside of its snapshot", hint="ask who made this store")
         return found
 
 
@@ -225,6 +227,12 @@ def seal(
     )
     write.write_bytes(manifest.encode(), draft / MANIFEST)
     return manifest
+
+
+def _inside(path: str) -> bool:
+    """Whether a path of a manifest is that of a file below its snapshot: files are made there."""
+    plain = path not in ("", MANIFEST) and not any(mark in path for mark in "\\\0\n")
+    return plain and not {"", ".", ".."} & set(path.split("/"))
 
 
 def _summary(

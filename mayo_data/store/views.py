@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -130,8 +129,7 @@ def _json(name: str, kind: str) -> str:
 def _connection() -> duckdb.DuckDBPyConnection:
     db = duckdb.connect(":memory:", config=dict(scratch.OFFLINE))
     db.execute("SET TimeZone = 'UTC'")
-    spill = Path(tempfile.gettempdir()) / f"mayo-data-{secrets.token_hex(8)}"
-    db.execute(f"SET temp_directory = {sql.text(str(spill))}")
+    db.execute(f"SET temp_directory = {sql.text(str(scratch.aside()))}")
     return db
 
 

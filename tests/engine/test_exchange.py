@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mayo_data.engine import exchange
-from mayo_data.engine.exchange import ExchangeWriter, gather
+from mayo_data.engine.exchange import ExchangeWriter, by_lane, gather, regroup, width
 
 SCHEMA = pa.schema([("key", pa.int64()), ("text", pa.string())])
 
@@ -36,8 +36,9 @@ def test_every_row_comes_out_in_its_shard_in_order(
         parcels = writer.close()
     every = [row for rows in batches for row in rows]
     assert sum(parcel.rows for parcel in parcels) == len(every)
+    assert len(every) == 0 or set(by_lane([(path, parcels)])) == {key % shards for key, _ in every}
     for shard in range(shards):
-        found = gather([(path, parcels)], shard, SCHEMA)
+        found = gather(by_lane([(path, parcels)]).get(shard, []), SCHEMA)
         got = list(zip(found["key"].to_pylist(), found["text"].to_pylist(), strict=True))
         assert got == [row for row in every if row[0] % shards == shard]
         assert found.schema == SCHEMA
@@ -49,8 +50,8 @@ def test_several_files_are_gathered(tmp_path: Path) -> None:
         writer = ExchangeWriter(tmp_path / f"{number}.arrow", SCHEMA, "key", 2)
         writer.write(table([(number, "a"), (number + 1, "b")]).to_batches()[0])
         files.append((tmp_path / f"{number}.arrow", writer.close()))
-    assert sorted(gather(files, 0, SCHEMA)["key"].to_pylist()) == [0, 2, 2]
-    assert gather([], 0, SCHEMA).num_rows == 0
+    assert sorted(gather(by_lane(files)[0], SCHEMA)["key"].to_pylist()) == [0, 2, 2]
+    assert gather([], SCHEMA).num_rows == 0
 
 
 def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
@@ -66,11 +67,44 @@ def test_a_negative_key_has_a_shard_too(tmp_path: Path) -> None:
     writer = ExchangeWriter(tmp_path / "0.arrow", SCHEMA, "key", 3)
     writer.write(table([(-1, "a"), (5, "b")]).to_batches()[0])
     parcels = writer.close()
-    assert {parcel.shard for parcel in parcels} == {2}
+    assert {parcel.lane for parcel in parcels} == {2}
 
 
 @pytest.mark.parametrize("shards", [1, 1000])
 def test_more_shards_than_rows(tmp_path: Path, shards: int) -> None:
     writer = ExchangeWriter(tmp_path / "0.arrow", SCHEMA, "key", shards)
     assert writer.close() == []
-    assert gather([(tmp_path / "0.arrow", [])], 0, SCHEMA).num_rows == 0
+    assert by_lane([(tmp_path / "0.arrow", [])]) == {}
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 2**63 - 1), max_size=30), min_size=1, max_size=4),
+    st.integers(1, 40),
+    st.integers(1, 7),
+    st.integers(1, 25),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_lanes_are_taken_apart_into_shards(
+    tmp_path: Path, files: list[list[int]], shards: int, lanes: int, held: int
+) -> None:
+    left, every = [], []
+    with mock.patch.object(exchange, "_ROWS", held), mock.patch.object(exchange, "LANES", lanes):
+        for number, keys in enumerate(files):
+            rows = [(key, f"{number}.{place}") for place, key in enumerate(keys)]
+            writer = ExchangeWriter(tmp_path / f"{number}.arrow", SCHEMA, "key", shards)
+            for batch in table(rows).to_batches():
+                writer.write(batch)
+            left.append((tmp_path / f"{number}.arrow", writer.close()))
+            every += rows
+        found = by_lane(left)
+        assert len(found) <= lanes
+        assert set(found) == {key % shards // width(shards) for key, _ in every}
+        seen = []
+        for lane, batches in found.items():
+            path = tmp_path / f"lane-{lane}.arrow"
+            for shard, mine in by_lane([(path, regroup(batches, path, SCHEMA, "key", shards))]).items():
+                got = gather(mine, SCHEMA)
+                rows = list(zip(got["key"].to_pylist(), got["text"].to_pylist(), strict=True))
+                assert rows == [row for row in every if row[0] % shards == shard]
+                seen += rows
+    assert sorted(seen) == sorted(every)

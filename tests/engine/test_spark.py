@@ -19,6 +19,7 @@ import pytest
 
 import mayo_data as md
 from mayo_data import keys
+from mayo_data.engine.exchange import width
 from mayo_data.engine.spark import SparkEngine
 from mayo_data.errors import LeakError, SourceError
 from mayo_data.lineage.ledger import Ledger, verify
@@ -155,13 +156,27 @@ def test_spark_and_the_local_engine_give_one_digest(
     assert not list((tmp_path / "there.phi").rglob("*.writing"))
 
 
-@pytest.mark.parametrize("export", ["fhir/synthea_notes_79", "omop/gibleed"])
+@pytest.mark.parametrize("export", ["fhir/synthea_notes_79", "fhir/synthea_615", "fhir/mimic_iv_demo", "omop/gibleed"])
 def test_real_exports_give_one_digest(
     spark: SparkSession, key: Path, shared: Path, tmp_path: Path, export: str
 ) -> None:
     kind = export.partition("/")[0]
     here, there = of_both(shared / "data" / export, f"{kind}.toml", key, spark, tmp_path)
     assert there.logical_digest == here.logical_digest
+
+
+def test_many_shards_are_shuffled_over_lanes(
+    spark: SparkSession, key: Path, synthetic_export: Path, tmp_path: Path
+) -> None:
+    many = tmp_path / "many.toml"
+    many.write_text('name = "many"\n[phi]\npolicy = "expert_determination"\nmodel = "none"\n[store]\nshards = 300\n')
+    assert width(300) == 2
+    few = tmp_path / "few.toml"
+    few.write_text(many.read_text().replace("300", "4"))
+    here = md.run(few, synthetic_export / "fhir", tmp_path / "here", key_file=key, workers=1)
+    there = md.run(many, synthetic_export / "fhir", tmp_path / "there", key_file=key, engine=SparkEngine(spark))
+    assert there.logical_digest == here.logical_digest
+    assert md.validate(tmp_path / "there") == []
 
 
 def executors(spark: SparkSession) -> list[int]:

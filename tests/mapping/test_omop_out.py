@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import stat
 from pathlib import Path
 
 import duckdb
@@ -245,3 +246,7 @@ def test_the_field_list_is_the_standard_s(shared: Path) -> None:
     for table in cdm.MADE:
         ours = {one.name: (one.required, one.width) for one in cdm.fields(table)}
         assert ours == listed[table], table
+
+
+def test_what_is_made_of_identified_data_is_for_its_owner(made: tuple[Path, Path]) -> None:
+    assert stat.S_IMODE(made[0].stat().st_mode) == 0o700

@@ -92,7 +92,7 @@ def test_a_field_that_is_dropped_is_in_no_query_that_leaves(name: str) -> None:
     compiled = events.Compiled(table, set(table.fields), "shift")
     query = compiled.rows(events.Relations("loaded"))
     assert [field for field in dropped if f't."{field}"' in query] == []
-    out = scrubbed.Scrubbed(table, set(table.fields), "shift").out("live", [])
+    out = scrubbed.Scrubbed(table, set(table.fields), "shift").out("live", [], "00")
     assert [field for field in dropped if f'r."{field}"' in out] == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import signal
 import threading
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mayo_data.engine.local import LocalEngine
+from mayo_data.engine.local import LocalEngine, in_front, threaded
 from mayo_data.phi.time_limit import TimeLimit, TooSlow
 
 EVIL = re.compile(r"(a+)+$")
@@ -38,6 +39,24 @@ def test_an_expression_that_never_ends_is_ended() -> None:
     assert hangs(1) == "done too slow done"
     assert signal.getsignal(signal.SIGPROF) == before
     assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
+
+
+def test_threads_leave_it_to_the_main_one() -> None:
+    found = list(threaded(lambda number: in_front(lambda: hangs(number)), [1, 2, 3], 2))
+    assert found == ["done too slow done"] * 3
+
+
+def test_what_other_threads_do_is_not_counted() -> None:
+    def busy() -> None:
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 4_000_000)  # lets go of Python's lock
+
+    other = threading.Thread(target=busy)
+    with TimeLimit(0.1) as limit, limit.of(1):
+        other.start()
+        other.join()
+        assert time.process_time() > 0.2
+    with TimeLimit(0.1) as limit, pytest.raises(TooSlow), limit.of(1):
+        EVIL.match("a" * 60 + "b")
 
 
 def test_it_works_in_spawned_workers() -> None:

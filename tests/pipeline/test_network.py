@@ -2,59 +2,107 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hospital import command_line, key_file, pipeline_file
+from hospital import key_file, pipeline_file
+from offline import REACHED_OUT, alone, guarded
 
 import mayo_data as md
 
-GUARD = (
-    "import sys\n"
-    "def guard(event, arguments):\n"
-    " if event in ('socket.connect', 'socket.getaddrinfo', 'socket.gethostbyname', 'socket.sendto', 'urllib.Request'):\n"
-    "  import os; os.write(2, b'REACHED OUT ' + event.encode()); os._exit(77)\n"
-    "sys.addaudithook(guard)\n"
+PATIENT_VIEW = {
+    "resourceType": "ViewDefinition",
+    "status": "active",
+    "resource": "Patient",
+    "select": [{"column": [{"name": "id", "path": "getResourceKey()"}]}],
+}
+ASK = (
+    "import mayo_data as md\n"
+    "with md.connect(sys.argv[1]) as db:\n"
+    " print(db.sql('SELECT count(*) FROM event').fetchall()[0][0])\n"
+    "dataset = md.open(sys.argv[1])\n"
+    "print(len(dataset.subjects()))\n"
 )
 
 
-def alone(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run where there is no interface, not even loopback."""
-    if subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode:
-        pytest.skip("NOT TESTED: this user may not make a network namespace (unshare -rn)")
-    return subprocess.run(["unshare", "-rn", *words], capture_output=True, text=True, timeout=300, check=False)
+def works(*arguments: str | Path, script: str = "") -> str:
+    """Run a command in a world without network and under the guard; it has to succeed there."""
+    done = alone(guarded(*arguments, script=script))
+    assert done.returncode == 0, (arguments[0], done.returncode, done.stderr)
+    assert "REACHED OUT" not in done.stderr
+    return done.stdout
 
 
-def test_a_whole_run_in_a_world_without_network(synthetic_export: Path, tmp_path: Path) -> None:
-    toml, store = pipeline_file(tmp_path / "night.toml"), tmp_path / "store"
-    words = ["run", toml, "--input", synthetic_export / "fhir", "--store", store, "--key-file", key_file(tmp_path)]
-    done = alone(command_line(*words, "--workers", "2"))
-    assert done.returncode == 0, done.stderr
-    for command in (["validate", store], ["info", store], ["ledger", "verify", store], ["completeness", store]):
-        said = alone(command_line(*command))
-        assert said.returncode == 0, said.stderr
-    with md.connect(store) as db:
-        assert db.sql("SELECT count(*) > 0 FROM event").fetchall() == [(True,)]
+def test_there_is_no_network_in_that_world() -> None:
+    script = "import socket\nsocket.create_connection(('127.0.0.1', 9), timeout=5)"
+    free = alone([*guarded(script=script)[:2], script])
+    assert free.returncode == 1
+    assert "unreachable" in free.stderr
+    assert alone(guarded(script=script)).returncode == REACHED_OUT
+
+
+@pytest.mark.parametrize("form", ["fhir", pytest.param("omop", marks=pytest.mark.slow)])
+def test_a_run_and_all_that_reads_its_store(synthetic_export: Path, tmp_path: Path, form: str) -> None:
+    key, store = key_file(tmp_path), tmp_path / "store"
+    toml = pipeline_file(tmp_path / "night.toml", source={"format": form} if form == "omop" else {})
+    source = synthetic_export / ("omop_csv" if form == "omop" else "fhir")
+    works("run", toml, "--input", source, "--store", store, "--key-file", key, "--workers", "2")
+    events, subjects = works(store, script=ASK).split()
+    assert int(events) > 100
+    assert int(subjects) > 5
+    page = tmp_path / "page.html"
+    works("report", store, "--html", page)
+    assert "<html" in page.read_text()
+    for words in (
+        ["quality", store, "--key-file", key], ["validate", store], ["verify", store], ["info", store],
+        ["ledger", "verify", store], ["completeness", store], ["risk", store], ["coverage", store],
+    ):  # fmt: skip
+        works(*words)
+    [first, *_] = md.open(store).subjects()
+    assert str(first) in works("trace", str(first), "--store", store, "--json")
 
 
 @pytest.mark.slow
-def test_tables_and_copies_in_a_world_without_network(synthetic_export: Path, tmp_path: Path) -> None:
-    toml, key = pipeline_file(tmp_path / "night.toml", source={"format": "omop"}), key_file(tmp_path)
-    store, copy = tmp_path / "store", tmp_path / "copy"
-    for words in (
-        ["run", toml, "--input", synthetic_export / "omop_csv", "--store", store, "--key-file", key, "--workers", "1"],
-        ["scrub", "--input", synthetic_export / "fhir", "--output", copy, "--key-file", key, "--workers", "1"],
-    ):
-        done = alone(command_line(*words))
-        assert done.returncode in (0, 2), done.stderr
-        assert done.returncode == 0 or words[0] == "scrub", done.stderr
+@pytest.mark.parametrize("form", ["fhir", "omop_csv"])
+def test_a_copy(synthetic_export: Path, tmp_path: Path, form: str) -> None:
+    copy = tmp_path / "copy"
+    works(
+        "scrub",
+        "--input",
+        synthetic_export / form,
+        "--output",
+        copy,
+        "--key-file",
+        key_file(tmp_path),
+        "--workers",
+        "2",
+    )
+    assert (copy / "loss.json").exists()
+    if form == "fhir":
+        (tmp_path / "view.json").write_text(json.dumps(PATIENT_VIEW))
+        works("view", tmp_path / "view.json", "--fhir", copy, "--out", tmp_path / "patients.csv")
+        assert len((tmp_path / "patients.csv").read_text().splitlines()) > 5
+
+
+def test_texts_are_read(tmp_path: Path) -> None:
+    said = {"id": "1", "text": "Seen by Dr. Quimbleford on 3/4/2021, see http://a.b.example/x, a@b.example.org"}
+    (tmp_path / "texts.jsonl").write_text(json.dumps(said) + "\n")
+    works("detect", tmp_path / "texts.jsonl", tmp_path / "spans.jsonl")
+    [found] = map(json.loads, (tmp_path / "spans.jsonl").read_text().splitlines())
+    assert {span["category"] for span in found["spans"]} >= {"EMAIL", "URL", "DATE"}
+    assert "uimbleford" in works("detect", tmp_path / "texts.jsonl", "--explain")
 
 
 def test_the_guard_sees_an_attempt() -> None:
-    words = command_line("version", before=GUARD + "import socket; socket.create_connection(('127.0.0.1', 9))")
-    assert subprocess.run(words, capture_output=True, check=False).returncode == 77
+    for script in (
+        "import socket; socket.create_connection(('127.0.0.1', 9))",
+        "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9/')",
+        "import socket; socket.getaddrinfo('a.example', 80)",
+        "import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 9))",
+    ):
+        assert subprocess.run(guarded(script=script), capture_output=True, check=False).returncode == REACHED_OUT
 
 
 def test_no_module_reaches_out_when_it_is_loaded_or_scrubs() -> None:
@@ -70,8 +118,7 @@ def test_no_module_reaches_out_when_it_is_loaded_or_scrubs() -> None:
         "scrubber = TextScrubber(TextSettings(), Secret(bytes(32)), Gazetteer([]), model='default')\n"
         "print(scrubber.scrub('See http://a.b.example/x, a@b.example.org, Ms. Doe, 10.0.0.1', Known((), 1, 5))[0])\n"
     )
-    done = subprocess.run(
-        command_line("version", before=GUARD + everything), capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(guarded(script=everything), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert "See" in done.stdout
     assert "Doe" not in done.stdout

@@ -652,3 +652,18 @@ def test_csv_reader_knows_what_csv_is() -> None:
 
 
 _ = pa  # pyarrow registers its readers when it is imported
+
+
+def test_a_view_of_a_database_reads_no_file_of_this_machine(tmp_path: Path) -> None:
+    """A hostile database could bring the site's key as the text of a note."""
+    as_duckdb(tmp_path / "in")
+    (tmp_path / "secret").write_text("Quimbleford")
+    with duckdb.connect(str(tmp_path / "in" / "cdm.duckdb")) as db:
+        db.execute(
+            "CREATE VIEW omop.note AS SELECT 1 AS note_id, 1 AS person_id, DATE '2020-01-01' AS note_date, "
+            f"content AS note_text FROM read_text('{tmp_path / 'secret'}')"
+        )
+        db.execute("CREATE VIEW omop.mine AS SELECT 1 AS one")  # of no concern: it is no table of the CDM
+    with pytest.raises(SourceError, match="note is a view") as caught:
+        go(tmp_path / "in" / "cdm.duckdb", tmp_path)
+    assert "uimbleford" not in str(caught.value)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -68,18 +70,41 @@ def test_keys_stay_keys_and_references_lead_home(out: Path, synthetic_export: Pa
 def test_intervals_and_numbers_stay_and_days_move(out: Path, synthetic_export: Path) -> None:
     from datetime import date
 
-    before, after = (read(folder)["visit_occurrence"] for folder in (synthetic_export / "omop_csv", out / "out"))
-    for old, new in zip(before, after, strict=True):
+    secret = keys.load(out / "site.key")
+
+    def keyed(table: str) -> list[tuple[dict[str, str], dict[str, str]]]:
+        """Rows of the source beside those that came out, which lie in another order."""
+        before, after = (read(folder)[table] for folder in (synthetic_export / "omop_csv", out / "out"))
+        key = f"{table}_id"
+        named = secret.integers(f"omop:{table}", np.array([int(row[key]) for row in before], np.int64)).tolist()
+        there = {int(row[key]): row for row in after}
+        assert len(there) == len(after) == len(before)
+        return [(row, there[number]) for row, number in zip(before, named, strict=True)]
+
+    for old, new in keyed("visit_occurrence"):
         starts, ends = (
             [date.fromisoformat(row[f"visit_{part}_date"]) for row in (old, new)] for part in ("start", "end")
         )
         assert starts[0] != starts[1]
         assert ends[0] - starts[0] == ends[1] - starts[1]
-    measured = [
-        [row["value_as_number"] for row in read(folder)["measurement"]]
-        for folder in (synthetic_export / "omop_csv", out / "out")
-    ]
-    assert [value and float(value) for value in measured[0]] == [value and float(value) for value in measured[1]]
+    measured = [(old["value_as_number"], new["value_as_number"]) for old, new in keyed("measurement")]
+    assert [old and float(old) for old, _ in measured] == [new and float(new) for _, new in measured]
+
+
+def test_the_place_of_a_row_tells_nothing(out: Path, synthetic_export: Path) -> None:
+    secret, before = keys.load(out / "site.key"), read(synthetic_export / "omop_csv")
+    for form in ("out", "parquet"):
+        found = {path.stem: pq.read_table(path).to_pylist() for path in (out / form).glob("*.parquet")} or read(
+            out / form
+        )
+        for table in ("measurement", "visit_occurrence", "drug_exposure"):
+            key = f"{table}_id"
+            named = secret.integers(f"omop:{table}", np.array([int(row[key]) for row in before[table]], np.int64))
+            place = {number: line for line, number in enumerate(named.tolist())}
+            lines = [place[int(row[key])] for row in found[table]]
+            assert sorted(lines) == list(range(len(lines)))
+            upwards = sum(one < other for one, other in pairwise(lines)) / len(lines)
+            assert 0.3 < upwards < 0.7, table  # a shuffled row goes up half of the time
 
 
 def test_identifiers_are_gone(out: Path, synthetic_export: Path) -> None:

@@ -30,6 +30,7 @@ from hospital import (
 )
 
 import mayo_data as md
+from mayo_data.engine import exchange
 from mayo_data.engine.local import LocalEngine
 from mayo_data.keys import Secret
 from mayo_data.lineage.ledger import Ledger, verify
@@ -282,6 +283,45 @@ def test_the_number_of_workers_and_shards_does_not_matter(source: Path, undistur
     assert go(source, tmp_path / "two", workers=2, **SECTIONS).logical_digest == undisturbed
     for shards in (1, 17):
         assert go(source, tmp_path / f"shards{shards}", store={"shards": shards}).logical_digest == undisturbed
+
+
+MANY: dict[str, dict[str, Any]] = {"store": {"shards": 13}}  # of three lanes
+
+
+@pytest.fixture
+def lanes(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Shards are shuffled over three lanes: here, and in a process that begins with what is returned."""
+    monkeypatch.setattr(exchange, "LANES", 3)
+    return "import mayo_data.engine.exchange as e\ne.LANES = 3\n"
+
+
+def test_lanes_do_not_matter(source: Path, undisturbed: str, tmp_path: Path, lanes: str) -> None:
+    told: list[str] = []
+    tell = lambda event, **_: told.append(event)  # noqa: E731
+    report = run(pipeline(**MANY), source, tmp_path / "store", Secret(KEY), workers=1, watcher=tell)
+    assert "shuffle" in told
+    assert report.logical_digest == undisturbed
+    balanced(report)
+
+
+@pytest.mark.parametrize(
+    "boundary",
+    [
+        dies("mayo_data.pipeline.shuffle", "split_lane"),
+        dies("mayo_data.pipeline.shuffle", "regroup", 2),
+        dies("mayo_data.pipeline.shuffle", "split_lane", 3, after=True),
+        dies(RUN, "shuffle", after=True),
+        dies(RUN, "build_shard", 5, after=True),
+    ],
+    ids=["first lane", "a lane", "last lane", "all lanes", "the shards"],
+)
+def test_killed_among_the_lanes(source: Path, undisturbed: str, tmp_path: Path, lanes: str, boundary: str) -> None:
+    command = words(source, tmp_path, **MANY)
+    done = cli(*command, before=lanes + boundary)
+    assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+    done = cli(*command, before=lanes)
+    assert done.returncode == 0, done.stderr
+    finished(tmp_path, undisturbed)
 
 
 def test_the_size_of_splits_and_batches_and_their_order_do_not_matter(

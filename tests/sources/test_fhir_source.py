@@ -90,6 +90,16 @@ def test_splits_cover_every_line_once_under_its_own_number(
     assert not found.broken
 
 
+def test_however_large_an_archive_little_is_unpacked_in_vain(tmp_path: Path) -> None:
+    """A part is reached by unpacking what lies before it: parts of one size would cost the square of the file."""
+    content = b"\n".join([OBSERVATION + b" " * 8000] * 15_000)
+    found, _ = survey(put(tmp_path, "a.ndjson.gz", gzip.compress(content, 1)), split_bytes=1000)
+    assert sum(split.start for split in found.splits) <= 9 * len(content)
+    assert len(found.splits) > 10
+    plain, _ = survey(put(tmp_path, "b.ndjson", content), split_bytes=1000)
+    assert len(plain.splits) > len(found.splits)
+
+
 def test_splits_do_not_depend_on_a_line_that_is_too_long(tmp_path: Path) -> None:
     content = b"\n".join([OBSERVATION] * 20 + [b"y" * 3000] + [OBSERVATION] * 20)
     found, _ = survey(put(tmp_path, "a.ndjson", content), longest=1000, split_bytes=200)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mayo_data.errors import ConfigError, SourceError
-from mayo_data.sources import fhir, location, manifest
+from mayo_data.sources import fhir, location, manifest, omop
 
 PATIENT = b'{"resourceType":"Patient","id":"p1"}\n'
 
@@ -45,6 +45,24 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
             fhir.discover(tmp_path / "in")
         assert "secret" not in str(caught.value)
         link.unlink()
+
+
+def test_a_link_out_of_a_folder_of_tables_is_refused(tmp_path: Path) -> None:
+    outside = put(tmp_path, "outside/secret.csv", b"person_id\n1\n")
+    put(tmp_path, "in/person.csv", b"person_id\n1\n")
+    put(tmp_path, "in/measurement/part.csv", b"measurement_id\n1\n")
+    for link, target in (
+        ("note.csv", outside), ("note", outside.parent), ("measurement/a.csv", outside), ("x.csv", Path("/etc/passwd")),
+    ):  # fmt: skip
+        place = tmp_path / "in" / link
+        place.symlink_to(target)
+        with pytest.raises(SourceError, match="a link leads out of the input folder") as caught:
+            omop.discover(tmp_path / "in", ("person", "measurement", "note"))
+        assert "secret" not in str(caught.value)
+        place.unlink()
+    (tmp_path / "in" / "note.csv").symlink_to("person.csv")
+    (tmp_path / "in" / "visit.csv").symlink_to("nothing")
+    assert len(omop.discover(tmp_path / "in", ("person", "measurement", "note")).parts) == 3
 
 
 def test_links_inside_and_to_nowhere(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+import tempfile
 from pathlib import Path
 
 import duckdb
@@ -10,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from mayo_data.errors import StoreError
-from mayo_data.store import catalog, validate
+from mayo_data.store import catalog, scratch, validate
 from mayo_data.store.layout import Store
 
 REFUSED = {
@@ -89,6 +91,26 @@ def test_what_does_not_fit_into_memory_spills_where_it_may(store: Store) -> None
     assert size == [(0,)]
     assert not spill.is_relative_to(store.root)
     assert not spill.is_relative_to(Path.cwd())
+    assert stat.S_IMODE(spill.parent.stat().st_mode) == 0o700
+
+
+def test_nobody_lays_a_folder_for_what_spills(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others may write into the folder for temporary files: what they have put there beforehand is not used."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    laid, theirs = tmp_path / f"mayo-data-{os.getuid()}", tmp_path / "theirs"
+    theirs.mkdir(mode=0o755)
+    laid.symlink_to(theirs)
+    for _ in range(2):
+        spill = scratch.aside()
+        assert not spill.resolve().is_relative_to(theirs)
+        assert spill.parent != laid
+        assert stat.S_IMODE(spill.parent.stat().st_mode) == 0o700
+        if laid.is_symlink():
+            laid.unlink()
+            laid.mkdir()
+            laid.chmod(0o777)
+    laid.chmod(0o700)
+    assert scratch.aside().parent == laid
 
 
 def test_free_and_confined_do_not_mix(store: Store, outside: Path) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -237,3 +238,47 @@ def test_the_cache_is_named_by_the_url(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("MAYO_DATA_CACHE", str(tmp_path))
     assert remote.cached("s3://a/b").parent == tmp_path
     assert remote.cached("s3://a/b") != remote.cached("s3://a/c")
+
+
+# ── a hostile object store ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../evil.parquet", "/evil.parquet", "data/../../evil.parquet", "./evil.parquet", "data//evil.parquet", "manifest.json",
+     "..\\\\evil.parquet", "evil\\u0000.parquet", "..", ".", "", "data/evil/"],
+)  # fmt: skip
+def test_no_manifest_names_a_file_elsewhere(tmp_path: Path, synthetic_store: Path, path: str) -> None:
+    sealed = (synthetic_store / "snapshots" / "000001" / "manifest.json").read_bytes()
+    (tmp_path / "manifest.json").write_bytes(sealed.replace(b'"data/0000.parquet"', f'"{path}"'.encode()))
+    with pytest.raises(StoreError, match="outside of its snapshot"):
+        Manifest.read(tmp_path)
+
+
+def test_a_name_of_a_snapshot_leads_nowhere_else(url: str, store: Path, tmp_path: Path) -> None:
+    publish(store, url)
+    bucket = buckets.bucket(url)
+    sealed = bucket.read("snapshots/000001.json") or b""
+    for name in ("..", ".", "../../../evil", "999999x", "~", "000002.json/..", "99999999999999999999999999999"):
+        with suppress(StoreError):  # Azure refuses some of these itself
+            bucket.replace(f"snapshots/{name}.json", sealed)
+    assert len(bucket.names("snapshots/")) > 3
+    (tmp_path / "copy").mkdir()
+    copy = fetch(url, tmp_path / "copy")
+    assert [one.name for one in md.snapshots(copy)] == ["000001"]
+    assert md.validate(copy) == []
+    with pytest.raises(StoreError, match="no such snapshot"):
+        fetch(url, tmp_path / "copy", snapshot="..")
+    assert not list(tmp_path.rglob("evil*"))
+    bucket.delete("snapshots/000001.json")
+    with pytest.raises(StoreError, match="no such snapshot"):
+        fetch(url, tmp_path / "other")
+    assert (tmp_path / "other" / "store.json").exists()
+
+
+@pytest.mark.parametrize("about", [b"{", b"[]", b"{}", b'{"key_id": 5}', b'{"key_id": "a\\nb"}', b"[" * 100_000])
+def test_a_damaged_store_there_is_told(url: str, tmp_path: Path, about: bytes) -> None:
+    buckets.bucket(url).replace("store.json", about)
+    with pytest.raises(StoreError, match=r"store\.json at this URL is damaged"):
+        fetch(url, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
