@@ -52,8 +52,8 @@ class PhiConfig(Struct, forbid_unknown_fields=True, frozen=True):
         as_of: ISO date at which ages over the top age are judged; empty for the end of this year.
         model: What reads free text beside patterns and records: `default` for the shipped models, `fast` for the
             smaller of them alone, `none` for none (much is missed), or the path of a spaCy pipeline.
-        seconds: Processor seconds that the scrub of one resource may take, for each MiB of it that is begun; one that
-            takes longer is quarantined (`too_slow`). 0: no limit.
+        seconds: Processor seconds that the scrub of one resource, or of one text of an OMOP table, may take, for each
+            MiB of it that is begun; what takes longer is quarantined (`too_slow`). 0: no limit.
         crosswalk: Whether the vault keeps, sealed, which resource of the source a keyed id stands for, so that
             `mayo-data reidentify` can lead back to it. Off: nobody can, but by running the export again.
     """

@@ -8,7 +8,8 @@ import pytest
 from kills import Ground, campaign
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(24, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [24])
 def test_whatever_is_killed_the_end_is_the_same(tmp_path: Path, kills: int) -> None:
     killed = campaign(Ground.prepare(tmp_path), kills, seed=kills, workers=(1, 1, 2) if kills > 10 else (1,))
     assert killed.total() - killed["rounds"] >= kills

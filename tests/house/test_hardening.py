@@ -80,6 +80,7 @@ def test_the_rule_finds_what_it_forbids(text: str) -> None:
     assert list(forbidden(ast.parse(text)))
 
 
+@pytest.mark.slow
 def test_no_expression_is_held_up_by_a_hostile_text() -> None:
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("evil.py"))],

@@ -329,8 +329,8 @@ def leaks(vault: Path, name: str, whole: bool, pen: Pen) -> tuple[dict[str, str]
     ("name", "whole"),
     [
         ("expert_determination", True),
-        ("safe_harbor", True),
-        ("limited_data_set", True),
+        pytest.param("safe_harbor", True, marks=pytest.mark.slow),
+        pytest.param("limited_data_set", True, marks=pytest.mark.slow),
         ("expert_determination", False),
     ],
 )

@@ -180,6 +180,7 @@ def test_prometheus_reads_the_metrics(tmp_path: Path) -> None:
         assert line.startswith(("# HELP mayo_data_", "# TYPE mayo_data_", "mayo_data_"))
 
 
+@pytest.mark.slow
 def test_the_command_line_tells(synthetic_export: Path, tmp_path: Path, hook: Any) -> None:
     cli("keygen", "--out", tmp_path / "site.key")
     base = (

@@ -58,6 +58,7 @@ def made(
     return SimpleNamespace(source=source, store=Store.open(store), copy=folder / "copy", key=key, secret=keys.load(key))
 
 
+@pytest.mark.slow
 def test_what_links_everybody_and_what_links_nobody(attack: Any, made: SimpleNamespace) -> None:
     snapshot = made.store.current()
     theirs, files = attack.raw(made.source, snapshot)

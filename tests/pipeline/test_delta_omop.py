@@ -88,6 +88,7 @@ def test_without_the_vocabulary_a_delta_would_have_other_codes(tmp_path: Path) -
     assert Store.open(tmp_path / "store").snapshots() == ["000001"]
 
 
+@pytest.mark.slow
 def test_fhir_and_omop_in_one_store(synthetic_export: Path, tmp_path: Path) -> None:
     """The CDM comes first, FHIR the night after, then the same persons of the CDM again: as if all came at once."""
     cdm, fhir = synthetic_export / "omop_parquet", synthetic_export / "fhir"

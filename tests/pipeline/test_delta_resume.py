@@ -118,6 +118,7 @@ def rows(draw: st.DrawFn) -> tuple[int, dict[str, Any]]:
     return night, made
 
 
+@pytest.mark.slow
 @given(st.lists(rows(), min_size=4, max_size=16))
 @settings(deadline=None, max_examples=6, suppress_health_check=list(HealthCheck))
 def test_any_cut_of_any_versions_gives_one_digest(found: list[tuple[int, dict[str, Any]]]) -> None:

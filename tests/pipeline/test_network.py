@@ -43,7 +43,8 @@ def test_there_is_no_network_in_that_world() -> None:
     assert alone(guarded(script=script)).returncode == REACHED_OUT
 
 
-@pytest.mark.parametrize("form", ["fhir", pytest.param("omop", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["fhir", "omop"])
 def test_a_run_and_all_that_reads_its_store(synthetic_export: Path, tmp_path: Path, form: str) -> None:
     key, store = key_file(tmp_path), tmp_path / "store"
     toml = pipeline_file(tmp_path / "night.toml", source={"format": form} if form == "omop" else {})

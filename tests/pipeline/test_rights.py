@@ -105,6 +105,7 @@ def test_a_scrub_that_is_killed_leaves_nothing_open(
     assert not out.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("lax")
 def test_an_omop_run_that_is_killed_leaves_nothing_open(synthetic_export: Path, tmp_path: Path) -> None:
     zone = by_hand(tmp_path)
@@ -118,6 +119,7 @@ def test_an_omop_run_that_is_killed_leaves_nothing_open(synthetic_export: Path, 
     assert open_to_others(zone) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("lax")
 def test_no_command_opens_the_zone(source: Path, tmp_path: Path) -> None:
     zone, store, key = by_hand(tmp_path), tmp_path / "store", key_file(tmp_path)

@@ -41,7 +41,7 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"abfss://stores@{servers.AZURE_ACCOUNT}.dfs.core.windows.net/{{}}?endpoint={endpoint}"
 
 
-@pytest.fixture(params=["s3", "azure"])
+@pytest.fixture(params=["s3", pytest.param("azure", marks=pytest.mark.slow)])
 def url(request: pytest.FixtureRequest) -> str:
     made: str = request.getfixturevalue(request.param)
     return made.format(request.node.name.replace("[", "-").replace("]", ""))
