@@ -44,7 +44,7 @@ import mayo_data
 if __name__ != "__main__":  # a script of this folder that asks for the package `fhir` comes here first
     __path__ = pkgutil.extend_path([], __name__)
 
-_IDS = re.compile(rb'("id"\s*:\s*"|"reference"\s*:\s*"(?:[A-Za-z]+/|urn:uuid:|#))([A-Za-z0-9.-]{1,58})"')
+IDS = re.compile(rb'("id"\s*:\s*"|"reference"\s*:\s*"(?:[A-Za-z]+/|urn:uuid:|#))([A-Za-z0-9.-]{1,58})"')
 
 
 class Took(NamedTuple):
@@ -73,7 +73,7 @@ def enlarge(files: list[Path], times: int, folder: Path) -> list[Path]:
         with igzip.open(target, "wb") as out:
             for number in range(times):
                 for line in lines:
-                    out.write((_IDS.sub(rb'\1\2-%d"' % number, line) if number else line) + b"\n")
+                    out.write((IDS.sub(rb'\1\2-%d"' % number, line) if number else line) + b"\n")
         made.append(target)
     return made
 

@@ -18,7 +18,6 @@ import base64
 import json
 import os
 import platform
-import re
 import resource
 import subprocess
 import sys
@@ -31,7 +30,7 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from fhir import lines_of  # noqa: TID251 - the script beside this one
+from fhir import IDS, lines_of  # noqa: TID251 - the script beside this one
 from isal import igzip
 from rich.console import Console
 from rich.table import Table
@@ -39,7 +38,6 @@ from whole_run import watch
 
 import mayo_data
 
-_IDS = re.compile(rb'("id"\s*:\s*"|"reference"\s*:\s*"(?:[A-Za-z]+/|urn:uuid:|#))([A-Za-z0-9.-]{1,58})"')
 _FROM = 4  # sizes below are mostly start-up: the exponent is fitted over all, the line from here on
 _RAW = msgspec.json.Decoder(dict[str, object])
 
@@ -73,7 +71,7 @@ def copy(files: list[Path], number: int, folder: Path) -> tuple[int, int, int]:
         lines = lines_of(path)
         with igzip.open(target, "wb") as out:
             for line in lines:
-                said = _IDS.sub(rb"\1\2-%d" % number + b'"', line) if number else line
+                said = IDS.sub(rb"\1\2-%d" % number + b'"', line) if number else line
                 if number and b'"Patient"' in said[:200]:
                     said = _others(said, number)
                 out.write(said + b"\n")
