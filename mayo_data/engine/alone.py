@@ -47,7 +47,7 @@ def alone(function: Callable[[T], R], task: T) -> R:
             child.start()
         try:
             error, answer = here.recv()
-        except EOFError:
+        except (EOFError, OSError):  # it ended before its answer, or within
             child.join()
             raise Died(child.exitcode or 0) from None
         finally:

@@ -80,11 +80,14 @@ class ExchangeWriter:
         self._writer = pa.ipc.new_file(self._file, schema)
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Take the rows of a batch."""
-        self._held.append(batch)
-        self._rows += batch.num_rows
-        if self._rows >= _ROWS:
-            self._flush()
+        """Take the rows of a batch; how rows come in batches does not change the file."""
+        while batch.num_rows:
+            taken = batch.slice(0, _ROWS - self._rows)
+            self._held.append(taken)
+            self._rows += taken.num_rows
+            batch = batch.slice(taken.num_rows)
+            if self._rows == _ROWS:
+                self._flush()
 
     def close(self) -> list[Parcel]:
         """Finish the file and return what lies where."""

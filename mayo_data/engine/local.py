@@ -55,6 +55,7 @@ class LocalEngine:
         self._collected = gc.get_threshold()
 
     def __enter__(self) -> LocalEngine:
+        no_image()
         self._collected = gc.get_threshold()
         gc.set_threshold(*_RARE)
         if self.workers > 1:
@@ -243,6 +244,11 @@ def nameless_main() -> Iterator[None]:
         vars(main).update(hidden)
 
 
+def no_image() -> None:
+    """Let this process leave no image of its memory where it crashes: it holds PHI, and the key."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
 def settle() -> None:
     """Make a worker's garbage collector rare, let the worker end with its run, and leave no image of its memory.
 
@@ -251,7 +257,7 @@ def settle() -> None:
     """
     gc.freeze()
     gc.set_threshold(*_RARE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    no_image()
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

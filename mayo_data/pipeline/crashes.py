@@ -39,8 +39,10 @@ _CRASHES = 2  # at one place that make it the cause
 _KILLS = 3  # the same where the system, or a person, ended the process
 _EACH = 1 + _KILLS  # deaths until a place is left alone: one at its batch, the others at its row
 _STRAY = 5  # further deaths, after which nobody tries again
-_MOST = 100  # places of a task that are left alone
-_SENT = frozenset([-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP])
+_MOST = 25  # places of a task that are left alone
+_SENT = frozenset(-one for one in (
+    signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGXCPU
+))  # fmt: skip
 _KEPT = 1_000  # files of which it is remembered
 
 R = TypeVar("R")
@@ -89,7 +91,8 @@ def _closely(work: Callable[[T], R], task: T, mark: Path) -> R:
     crashed: set[int] = set()
     killed: set[int] = set()
     near: set[int] = set()
-    deaths: Counter[int] = Counter()
+    own: Counter[int] = Counter()  # deaths, by place
+    sent: Counter[int] = Counter()
     total = 0
     try:
         while True:
@@ -99,15 +102,19 @@ def _closely(work: Callable[[T], R], task: T, mark: Path) -> R:
                 break
             except Died as end:
                 at, total = _place(place), total + 1
-                sent = end.code in _SENT
                 if at > BETWEEN and not single(at, frozenset(near)):
                     near.add(at)
+                elif end.code in _SENT:
+                    sent[at] += 1
                 else:
-                    deaths[at] += 1
-                if at not in (BETWEEN, *crashed) and deaths[at] >= (_KILLS if sent else _CRASHES):
+                    own[at] += 1
+                suspected = at not in (BETWEEN, *crashed)
+                if suspected and own[at] >= _CRASHES:
                     crashed.add(at)
-                    killed |= {at} if sent else set()
-                elif deaths[at] > _KILLS or total >= _EACH * len(crashed) + _STRAY:
+                elif suspected and own[at] + sent[at] >= _KILLS:
+                    crashed.add(at)
+                    killed.add(at)
+                elif own[at] + sent[at] > _KILLS or total >= _EACH * len(crashed) + _STRAY:
                     raise died() from None
                 if len(crashed) > _MOST:
                     raise died() from None
@@ -204,6 +211,6 @@ def remember(path: Path, surveys: Sequence[fhir.Survey]) -> None:
 def _known(path: Path) -> list[_Known]:
     try:
         found: list[Any] = msgspec.json.decode(path.read_bytes(), type=list[_Known])
-    except (OSError, msgspec.DecodeError):
+    except (OSError, ValueError):  # what is damaged there is found out again
         return []
     return [one for one in found if one.version == mayo_data.__version__]

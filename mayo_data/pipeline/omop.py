@@ -353,10 +353,11 @@ class OmopSide:
             size = _TEXT_ROWS if receipt.table in _LONG else _WORDY_ROWS if receipt.table in wordy else _ROWS
             for number, rows in receipt.rows.items():
                 for first in range(1, rows + 1, size):
+                    last = first + size - 1  # part of the name: another run may cut otherwise, and find our receipts
                     tasks.append(
                         OmopMapTask(
-                            f"omop-{number:06d}-{first:012d}", receipt.table, tuple(receipt.have), number,
-                            parts[number], first, first + size - 1, scrub, rules, shards, work, self.loaded,
+                            f"omop-{number:06d}-{first:012d}-{last:012d}", receipt.table, tuple(receipt.have), number,
+                            parts[number], first, last, scrub, rules, shards, work, self.loaded,
                             quarantine, self.threads, engine.workers, self.zone,
                         )
                     )  # fmt: skip

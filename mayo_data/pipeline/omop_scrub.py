@@ -40,7 +40,7 @@ from mayo_data.omop.scrubbed import Scrubbed
 from mayo_data.phi import policy as policies
 from mayo_data.phi.audit import Audit
 from mayo_data.phi.policy import SMALL_ZIP3
-from mayo_data.phi.structured import Scrub
+from mayo_data.phi.structured import Scrub, try_out
 from mayo_data.phi.vault import Vault
 from mayo_data.pipeline.crashes import MARK, emptied, survived, telling
 from mayo_data.pipeline.omop import OmopSide
@@ -209,6 +209,8 @@ def scrub_table(task: OutTask) -> OutReceipt:
 
 
 def _scrub(task: OutTask) -> OutReceipt:
+    if task.place:
+        try_out(task.scrub)
     table, policy = tables()[task.table], task.scrub.policy
     query = Scrubbed(table, task.have, policy.dates, SMALL_ZIP3, policy.zip_method == "keep")
     labels = labels_of(task.scrub)

@@ -28,7 +28,7 @@ from mayo_data.omop.events import Compiled, Relations
 from mayo_data.omop.model import mapping, tables
 from mayo_data.phi import omop_people
 from mayo_data.phi.labels import birth_of, known_of, offset_of
-from mayo_data.phi.structured import Scrub
+from mayo_data.phi.structured import Scrub, try_out
 from mayo_data.phi.vault import Vault
 from mayo_data.pipeline import omop_load
 from mayo_data.pipeline.crashes import MARK, marked, survived, telling
@@ -132,10 +132,12 @@ class OmopMapTask:
 
 def map_rows(task: OmopMapTask) -> MapReceipt:
     """Take some typed rows to staged events, in a session of its own: what a worker process does."""
-    return finished(task) or survived(_map, task, task.mark)
+    return finished(task) or _receipted(survived(_map, task, task.mark), task)
 
 
 def _map(task: OmopMapTask) -> MapReceipt:
+    if task.place:
+        try_out(task.scrub)
     spill = task.work / f"{task.name}.{secrets.token_hex(4)}.spill"  # two attempts at one task do not meet
     with Session(spill, threads=task.threads, sessions=task.sessions) as db:
         for relation in ("people", "words", "concepts", "anchors", omop_load.relation(task.table)):
@@ -158,7 +160,14 @@ def map_here(db: Session, task: OmopMapTask) -> MapReceipt:
         task: Which rows.
     """
     with marked(task.mark):
-        return _mapped(db, task)
+        done = _mapped(db, task)
+    return _receipted(done, task)
+
+
+def _receipted(done: MapReceipt, task: OmopMapTask) -> MapReceipt:
+    """Write the receipt, last: an attempt may be made again."""
+    write.write_bytes(msgspec.json.encode(done), task.work / f"{task.name}.json")
+    return done
 
 
 def _mapped(db: Session, task: OmopMapTask) -> MapReceipt:
@@ -195,9 +204,7 @@ def _mapped(db: Session, task: OmopMapTask) -> MapReceipt:
     tallies += _tallies(db, compiled, loaded, where, policy.dates)
     db.run("DROP VIEW live")
     db.run("DROP TABLE read")
-    done = MapReceipt(task.name, task.source_table, parcels, dict(rows), dict(ended), dict(tallies), dict(checks))
-    write.write_bytes(msgspec.json.encode(done), task.work / f"{task.name}.json")
-    return done
+    return MapReceipt(task.name, task.source_table, parcels, dict(rows), dict(ended), dict(tallies), dict(checks))
 
 
 def _texts(db: Session, task: OmopMapTask, compiled: Compiled) -> tuple[list[str], bool, Counter[str]]:

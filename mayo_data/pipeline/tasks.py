@@ -25,7 +25,7 @@ from mayo_data.engine.exchange import ExchangeWriter, Parcel, save
 from mayo_data.events.normalize import Normalize
 from mayo_data.keys import Secret
 from mayo_data.phi import identifiers
-from mayo_data.phi.structured import Scrub
+from mayo_data.phi.structured import Scrub, try_out
 from mayo_data.pipeline.crashes import MARK, survived, telling
 from mayo_data.pipeline.place import private
 from mayo_data.quality import gates
@@ -101,6 +101,11 @@ class Reading(Protocol):
         ...
 
     @property
+    def scrub(self) -> Scrub:
+        """What is done with it."""
+        ...
+
+    @property
     def longest(self) -> int:
         """Longest line that is read, in bytes."""
         ...
@@ -154,7 +159,9 @@ def map_split(task: MapTask) -> MapReceipt:
     receipt = task.folder / f"{task.split.name}.json"
     if receipt.exists():
         return msgspec.json.decode(receipt.read_bytes(), type=MapReceipt)
-    return survived(_map, task, task.folder / f"{task.split.name}{MARK}")
+    done = survived(_map, task, task.folder / f"{task.split.name}{MARK}")
+    write.write_bytes(msgspec.json.encode(done), receipt)  # only now: an attempt may be made again
+    return done
 
 
 def _map(task: MapTask) -> MapReceipt:
@@ -204,12 +211,10 @@ def _map(task: MapTask) -> MapReceipt:
     save(_arrivals(task.split.file.source_table, arrived), arrivals_of(task.folder, task.split.name))
     if task.crosswalk:
         save(pa.Table.from_pylist(crossed, schema=_CROSSED), crosswalk_of(task.folder, task.split.name))
-    done = MapReceipt(
+    return MapReceipt(
         task.split.name, task.split.file.source_table, parcels, dict(rows), dict(ended), dict(tallies), dict(checks),
         len(deletions),
     )  # fmt: skip
-    write.write_bytes(msgspec.json.encode(done), task.folder / f"{task.split.name}.json")
-    return done
 
 
 def without(file: fhir.SourceFile, crashed: frozenset[int]) -> fhir.SourceFile:
@@ -223,6 +228,8 @@ def source(task: Reading) -> Iterator[pa.RecordBatch]:
     Args:
         task: The task.
     """
+    if task.place:
+        try_out(task.scrub)
     at = telling(task.place) if task.place else None
     return fhir.read(task.split, longest=task.longest, at=at, near=task.near)
 

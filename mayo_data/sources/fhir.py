@@ -136,12 +136,21 @@ def discover(source: Path | str, turn: Callable[[str], bytes] | None = None) -> 
 def _by_turn(
     places: dict[tuple[str, ...], SourceFile], turn: Callable[[str], bytes]
 ) -> dict[tuple[str, ...], SourceFile]:
-    """Let the documents of an export change their numbers among themselves."""
-    documents = [parts for parts, file in places.items() if file.kind == "json"]
-    numbers = [places[parts].source_table for parts in documents]
-    ordered = sorted(documents, key=lambda parts: (turn("/".join(parts)), parts))
-    moved = {parts: replace(places[parts], source_table=number) for parts, number in zip(ordered, numbers, strict=True)}
-    return places | moved
+    """Let the documents of a folder change their numbers among themselves.
+
+    Folders keep their order: what was delivered later counts, where two versions have no date.
+    """
+    folders: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    for parts, file in places.items():
+        if file.kind == "json":
+            folders.setdefault(parts[:-1], []).append(parts)
+    moved = dict(places)
+    for documents in folders.values():
+        numbers = sorted(places[parts].source_table for parts in documents)
+        ordered = sorted(documents, key=lambda parts: (turn("/".join(parts)), parts))
+        for parts, number in zip(ordered, numbers, strict=True):
+            moved[parts] = replace(places[parts], source_table=number)
+    return moved
 
 
 def _manifest(found: Found) -> manifest.Manifest | None:
@@ -413,7 +422,8 @@ def read(
     size = 0
     for number, body, reason in _rows(split, longest, Watch.over(split.file.crashed, at)):
         single = bool(near) and alone(number, near)
-        if single and bodies:
+        apart = at is not None and bool(numbers) and number - numbers[0] >= TOGETHER  # blank lines have numbers, too
+        if bodies and (single or apart):
             yield from _turned(_batch(table, numbers, bodies, fates), numbers[0], at)
             bodies, numbers, fates, size = [], [], [], 0
         bodies.append(body)

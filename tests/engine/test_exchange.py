@@ -44,6 +44,27 @@ def test_every_row_comes_out_in_its_shard_in_order(
         assert found.schema == SCHEMA
 
 
+@given(st.lists(st.integers(0, 2**63 - 1), max_size=60), st.lists(st.integers(1, 9), min_size=1), st.integers(1, 25))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_however_rows_come_in_batches_the_file_is_the_same(
+    tmp_path: Path, keys: list[int], cuts: list[int], held: int
+) -> None:
+    """A task that is done again, closely, leaves the very file that its receipt speaks of."""
+    every = table([(key, str(number)) for number, key in enumerate(keys)]).combine_chunks()
+    with mock.patch.object(exchange, "_ROWS", held):
+        left = []
+        for name, sizes in (("at_once", [len(keys) or 1]), ("cut", cuts)):
+            writer, at = ExchangeWriter(tmp_path / name, SCHEMA, "key", 4), 0
+            while at < len(keys):
+                size = sizes[at % len(sizes)]
+                for batch in every.slice(at, size).to_batches():
+                    writer.write(batch)
+                at += size
+            left.append((writer.close(), (tmp_path / name).read_bytes()))
+    assert left[0][0] == left[1][0]
+    assert left[0][1] == left[1][1]
+
+
 def test_several_files_are_gathered(tmp_path: Path) -> None:
     files = []
     for number in range(3):

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -18,6 +19,7 @@ from poison import TOKEN, dies, poisoned
 import mayo_data as md
 from mayo_data.errors import MayoDataError
 from mayo_data.lineage.ledger import Ledger, verify
+from mayo_data.pipeline import crashes, tasks
 from mayo_data.pipeline.crashes import MARK, emptied, survived
 from mayo_data.store.layout import Store
 from mayo_data.store.snapshot import Manifest
@@ -300,3 +302,22 @@ def test_a_folder_is_emptied_but_for_its_marks(tmp_path: Path) -> None:
         (folder / name).write_bytes(b"x")
     emptied(folder)
     assert [path.name for path in folder.iterdir()] == [f"a{MARK}"]
+
+
+def test_a_model_that_cannot_be_loaded_is_no_row_s_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sentence is read before the first place is told: whoever dies of it died between places."""
+
+    def broken(stage: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(tasks, "try_out", broken)
+    task = SimpleNamespace(place=tmp_path / "place", scrub=None, split=None, longest=1, near=frozenset())
+    with pytest.raises(MemoryError):
+        tasks.source(task)
+    assert not (tmp_path / "place").exists()
+
+
+def test_what_is_damaged_of_the_places_is_found_out_again(tmp_path: Path) -> None:
+    for content in (b"\xff\xfe", b"[", b'[{"version": 1}]', b""):
+        (tmp_path / "crashed.json").write_bytes(content)
+        assert crashes.recalled(tmp_path / "crashed.json", []) == []

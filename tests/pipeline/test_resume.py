@@ -155,6 +155,25 @@ def test_killed_at_a_boundary(source: Path, undisturbed: str, tmp_path: Path, bo
     finished(tmp_path, undisturbed)
 
 
+@pytest.mark.parametrize("size", [7, 40])
+def test_an_omop_run_may_cut_its_tables_otherwise_when_it_resumes(
+    synthetic_export: Path, tmp_path: Path, size: int
+) -> None:
+    """Another number of workers cuts tables otherwise: no receipt may be taken for that of more rows, or of fewer."""
+    cut = "import mayo_data.pipeline.omop as o\no._ROWS = o._TEXT_ROWS = o._WORDY_ROWS = {}\n".format
+    command = [
+        "run", "omop.toml", "--input", synthetic_export / "omop_csv", "--store", tmp_path / "store", "--key-file",
+        key_file(tmp_path), "--workers", "1",
+    ]  # fmt: skip
+    done = cli(*command, before=cut(size) + dies("mayo_data.pipeline.omop_tasks", "_receipted", 6, after=True))
+    assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+    assert len(list((tmp_path / "store.phi" / "work").rglob("omop-*.json"))) >= 6
+    done = cli(*command, before=cut(13))
+    assert done.returncode == 0, done.stderr
+    whole = md.run("omop.toml", synthetic_export / "omop_csv", tmp_path / "whole", key_file=tmp_path / "site.key")
+    assert Manifest.read(Store.open(tmp_path / "store").current()).logical_digest == whole.logical_digest
+
+
 def test_finished_parts_are_not_done_again(source: Path, undisturbed: str, tmp_path: Path) -> None:
     cli(*words(source, tmp_path), before=dies(RUN, "build_shard", 3, after=True))
     # The splits are done and two shards as well: neither may be touched.

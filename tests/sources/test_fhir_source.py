@@ -58,6 +58,21 @@ def test_every_name_of_an_export_is_found_in_order(tmp_path: Path) -> None:
     assert {file.format for file in found} == {"ndjson", "ndjson.gz", "ndjson.zst", "json", "json.gz"}
 
 
+def test_documents_take_turns_within_their_folder_only(tmp_path: Path) -> None:
+    """What was delivered later counts where two versions have no date; names of documents tell nothing."""
+    for name in ("2023/a.json", "2023/b.json", "2023/c.json", "2024/a.json", "2024/b.json", "2024/c.ndjson"):
+        put(tmp_path, name, PATIENT)
+    orders = set()
+    for key in range(20):
+        found = fhir.discover(tmp_path, lambda path, key=key: hashlib.sha256(f"{key}{path}".encode()).digest()).files
+        names = [file.path.relative_to(tmp_path).as_posix() for file in found]
+        assert [file.source_table for file in found] == list(range(6))
+        assert {name[:4] for name in names[:3]} == {"2023"}
+        assert names[5] == "2024/c.ndjson"
+        orders.add(tuple(names))
+    assert len(orders) > 5
+
+
 def test_nothing_to_read_is_said(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="does not exist"):
         fhir.discover(tmp_path / "none")

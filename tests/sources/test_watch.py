@@ -148,3 +148,16 @@ def test_only_near_a_place_rows_are_alone(tmp_path: Path) -> None:
     assert sizes == [64, 64] + [1] * 64 + [64] * 12 + [40]
     firsts = [batch["source_row"][0].as_py() for batch in batches]
     assert [place for place in told if place != BETWEEN] == firsts
+
+
+@pytest.mark.parametrize("blank", [0, 1, 3, 70])
+def test_rows_that_are_one_place_lie_near_each_other(tmp_path: Path, blank: int) -> None:
+    """Blank lines have numbers: where a batch spans more of them, going row by row near its first row misses the last."""
+    content = b"".join(resource(number) + b"\n" * (1 + blank) for number in range(200))
+    file = source(tmp_path / "a.ndjson", content)
+    (split,) = fhir.survey(file, lambda _: None, longest=1 << 20).splits
+    batches = list(fhir.read(split, longest=1 << 20, at=lambda _: None))
+    assert sum(batch.num_rows for batch in batches) == 200
+    for batch in batches:
+        numbers = batch["source_row"].to_pylist()
+        assert max(numbers) - min(numbers) < TOGETHER
