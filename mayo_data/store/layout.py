@@ -84,7 +84,7 @@ class Store:
         except FileExistsError:
             pass
         finally:
-            draft.unlink()
+            draft.unlink(missing_ok=True)
         write.flush(root)
 
     @classmethod
@@ -214,9 +214,17 @@ class Store:
                 raise StoreError(f"{who} is writing to this store", hint="wait until it is done") from error
             os.truncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+            self._tidy()
             yield
         finally:
             os.close(handle)
+
+    def _tidy(self) -> None:
+        """Remove what runs have left that died while they founded the store."""
+        for draft in self.root.glob(".store.json.*"):
+            founder = draft.name.split(".")[3]
+            if founder.isdigit() and not _lives(int(founder)):
+                draft.unlink(missing_ok=True)
 
     def _numbers(self) -> list[int]:
         try:
@@ -227,6 +235,16 @@ class Store:
 
     def _path(self, number: int) -> Path:
         return self.root / "snapshots" / f"{number:06d}"
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is somebody else's
+        return True
+    return True
 
 
 def _manifest(draft: Path) -> Json:

@@ -38,6 +38,18 @@ def test_only_an_empty_folder_becomes_a_store(tmp_path: Path) -> None:
         Store.create(tmp_path / "a,b", "aaa")
 
 
+def test_who_writes_removes_what_founders_left_that_died(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead = [tmp_path / f".store.json.{ended.pid}", tmp_path / f".store.json.{ended.pid}.1a2b.writing"]
+    alive = tmp_path / f".store.json.{os.getpid()}.3c4d.writing"
+    for path in (*dead, alive):
+        path.write_text('{"form')
+    with Store.create(tmp_path, "aaa").lock():
+        assert not any(path.exists() for path in dead)
+        assert alive.exists()
+
+
 def test_a_creation_that_was_killed_can_be_repeated(tmp_path: Path) -> None:
     (tmp_path / ".store.json.99.writing").write_text('{"form')
     assert Store.create(tmp_path, "aaa").key_id == "aaa"
