@@ -14,12 +14,10 @@ from __future__ import annotations
 import argparse
 import base64
 import contextlib
-import gzip
 import json
 import os
 import pkgutil
 import platform
-import re
 import resource
 import statistics
 import subprocess
@@ -37,14 +35,12 @@ import orjson
 from isal import igzip
 from rich.console import Console
 from rich.table import Table
-from whole_run import watch
+from whole_run import IDS, lines_of, watch
 
 import mayo_data
 
 if __name__ != "__main__":  # a script of this folder that asks for the package `fhir` comes here first
     __path__ = pkgutil.extend_path([], __name__)
-
-IDS = re.compile(rb'("id"\s*:\s*"|"reference"\s*:\s*"(?:[A-Za-z]+/|urn:uuid:|#))([A-Za-z0-9.-]{1,58})"')
 
 
 class Took(NamedTuple):
@@ -57,11 +53,6 @@ class Took(NamedTuple):
 
 class Typed(msgspec.Struct):
     resourceType: str  # noqa: N815 - the name of the element
-
-
-def lines_of(path: Path) -> list[bytes]:
-    body = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    return [line for line in body.splitlines() if line.strip()]
 
 
 def enlarge(files: list[Path], times: int, folder: Path) -> list[Path]:

@@ -30,11 +30,10 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from fhir import IDS, lines_of  # noqa: TID251 - the script beside this one
 from isal import igzip
 from rich.console import Console
 from rich.table import Table
-from whole_run import watch
+from whole_run import IDS, lines_of, watch
 
 import mayo_data
 

@@ -13,6 +13,7 @@ import gzip
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -29,6 +30,13 @@ from rich.console import Console
 from rich.table import Table
 
 import mayo_data
+
+IDS = re.compile(rb'("id"\s*:\s*"|"reference"\s*:\s*"(?:[A-Za-z]+/|urn:uuid:|#))([A-Za-z0-9.-]{1,58})"')
+
+
+def lines_of(path: Path) -> list[bytes]:
+    body = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    return [line for line in body.splitlines() if line.strip()]
 
 
 def parse(path: Path, decode: Callable[[bytes], object] = orjson.loads) -> tuple[int, int, float]:

@@ -344,6 +344,7 @@ def test_a_token_in_a_dropped_element_is_gone(vault: Path, name: str, whole: boo
     assert alive > (100 if whole else 20)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=1, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -82,6 +82,7 @@ def test_what_links_everybody_and_what_links_nobody(attack: Any, made: SimpleNam
     assert len(attack.order.by_size(attack.order.sizes(snapshot), theirs)) == len(ours)  # links some: it is content
 
 
+@pytest.mark.slow
 def test_numbers_and_places_lie_in_no_order_of_the_export(attack: Any, made: SimpleNamespace) -> None:
     snapshot = made.store.current()
     theirs, files = attack.raw(made.source, snapshot)

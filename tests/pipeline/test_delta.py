@@ -111,6 +111,7 @@ def test_a_delta_updates_adds_and_deletes(tmp_path: Path) -> None:
     assert all(source["arrived"] for source in said["sources"])
 
 
+@pytest.mark.slow
 def test_the_catalog_after_a_delta_is_that_of_a_rebuild(tmp_path: Path) -> None:
     """Of whom the delta does not speak, it is taken over: also where the words for sex or race are others now."""
     race = {"url": "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race"}

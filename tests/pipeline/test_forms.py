@@ -272,6 +272,7 @@ def test_a_manifest_that_leads_elsewhere_stops_the_run(tmp_path: Path, url: str)
 # ── files that are not read, places that are refused ──────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_files_that_are_not_read_are_said(tmp_path: Path) -> None:
     export(tmp_path / "in", {"a.ndjson": [P, O1], "Quimbleford.csv": b"x", "b.xml": b"<a/>", "c.Quimbleford": b"x"})
     done = cli(*plain_run(tmp_path), "--log", "auto")

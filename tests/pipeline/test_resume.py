@@ -155,6 +155,7 @@ def test_killed_at_a_boundary(source: Path, undisturbed: str, tmp_path: Path, bo
     finished(tmp_path, undisturbed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [7, 40])
 def test_an_omop_run_may_cut_its_tables_otherwise_when_it_resumes(
     synthetic_export: Path, tmp_path: Path, size: int
@@ -299,6 +300,7 @@ def test_of_two_runs_at_once_one_is_told_to_wait(source: Path, undisturbed: str,
 # ── one digest, however the work is cut ───────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_and_shards_does_not_matter(source: Path, undisturbed: str, tmp_path: Path) -> None:
     assert go(source, tmp_path / "two", workers=2, **SECTIONS).logical_digest == undisturbed
     for shards in (1, 17):

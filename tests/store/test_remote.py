@@ -212,6 +212,7 @@ def test_a_store_of_another_key_is_refused(url: str, store: Path, tmp_path: Path
         publish(other, url)
 
 
+@pytest.mark.slow
 def test_the_commands(url: str, store: Path, tmp_path: Path) -> None:
     def said(*words: str) -> str:
         command = [sys.executable, "-m", "mayo_data", *words]

@@ -80,7 +80,7 @@ parts = st.lists(st.tuples(st.lists(resources, max_size=8), st.lists(orders, max
 
 
 @given(parts)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 def test_base_and_deltas_give_what_all_rows_at_once_give(found: list[Any]) -> None:
     tables = [rows_of(number, rows) for number, (rows, _) in enumerate(found)]
     ends = [deleted(some) for _, some in found]
