@@ -8,7 +8,6 @@ acceptor left to the library.
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import os
 import platform
@@ -19,17 +18,13 @@ import msgspec
 from fhir.resources.R4B import get_fhir_model_class  # noqa: TID251 - what the acceptor is measured against
 from rich.console import Console
 from rich.table import Table
+from whole_run import lines_of
 
 from mayo_data.conformance.acceptor import Acceptor
 
 
 class Typed(msgspec.Struct):
     resourceType: str  # noqa: N815 - the name of the element
-
-
-def lines_of(path: Path) -> list[bytes]:
-    body = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    return [line for line in body.splitlines() if line.strip()]
 
 
 def accepted(acceptor: Acceptor, lines: list[bytes]) -> tuple[float, int]:

@@ -40,15 +40,16 @@ from mayo_data.omop.scrubbed import Scrubbed
 from mayo_data.phi import policy as policies
 from mayo_data.phi.audit import Audit
 from mayo_data.phi.policy import SMALL_ZIP3
-from mayo_data.phi.structured import Scrub, try_out
+from mayo_data.phi.structured import Scrub
 from mayo_data.phi.vault import Vault
-from mayo_data.pipeline.crashes import MARK, emptied, survived, telling
+from mayo_data.pipeline.crashes import MARK, emptied, survived
 from mayo_data.pipeline.omop import OmopSide
 from mayo_data.pipeline.omop_load import quarantined, relation
 from mayo_data.pipeline.omop_tasks import UNREAD, unread
 from mayo_data.pipeline.omop_texts import Reader, clean_texts, labels_of
 from mayo_data.pipeline.place import Place, private
 from mayo_data.pipeline.report import ScrubReport, Watcher
+from mayo_data.pipeline.tasks import told
 from mayo_data.quality import gates
 from mayo_data.sources.omop import Part
 from mayo_data.sql import name
@@ -209,8 +210,6 @@ def scrub_table(task: OutTask) -> OutReceipt:
 
 
 def _scrub(task: OutTask) -> OutReceipt:
-    if task.place:
-        try_out(task.scrub)
     table, policy = tables()[task.table], task.scrub.policy
     query = Scrubbed(table, task.have, policy.dates, SMALL_ZIP3, policy.zip_method == "keep")
     labels = labels_of(task.scrub)
@@ -223,8 +222,8 @@ def _scrub(task: OutTask) -> OutReceipt:
         db.run(f"CREATE TABLE read AS {query.rows(load.parquet(task.folder / f'{relation(task.table)}.parquet'))}")
         rows = int(db.one("SELECT count(*) FROM read"))
         db.run("CREATE VIEW live AS SELECT * FROM read WHERE fate IS NULL")
-        told = telling(task.place) if task.place else None
-        cleaned, _ = clean_texts(db, query.judged, Reader(labels, task.scrub.seconds, task.crashed, told))
+        reader = Reader(labels, task.scrub.seconds, task.crashed, told(task.scrub, task.place))
+        cleaned, _ = clean_texts(db, query.judged, reader)
         fates = dict(db.rows("SELECT fate, count(*) FROM read WHERE fate IS NOT NULL GROUP BY fate"))
         if any(one in fates for one in UNREAD):
             _set_aside(db, task)

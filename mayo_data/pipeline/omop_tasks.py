@@ -28,13 +28,13 @@ from mayo_data.omop.events import Compiled, Relations
 from mayo_data.omop.model import mapping, tables
 from mayo_data.phi import omop_people
 from mayo_data.phi.labels import birth_of, known_of, offset_of
-from mayo_data.phi.structured import Scrub, try_out
+from mayo_data.phi.structured import Scrub
 from mayo_data.phi.vault import Vault
 from mayo_data.pipeline import omop_load
-from mayo_data.pipeline.crashes import MARK, marked, survived, telling
+from mayo_data.pipeline.crashes import MARK, marked, survived
 from mayo_data.pipeline.omop_texts import Reader, clean_texts, labels_of
 from mayo_data.pipeline.place import private
-from mayo_data.pipeline.tasks import MapReceipt
+from mayo_data.pipeline.tasks import MapReceipt, told
 from mayo_data.quality import gates
 from mayo_data.sources import omop as source
 from mayo_data.sql import name, text
@@ -136,8 +136,6 @@ def map_rows(task: OmopMapTask) -> MapReceipt:
 
 
 def _map(task: OmopMapTask) -> MapReceipt:
-    if task.place:
-        try_out(task.scrub)
     spill = task.work / f"{task.name}.{secrets.token_hex(4)}.spill"  # two attempts at one task do not meet
     with Session(spill, threads=task.threads, sessions=task.sessions) as db:
         for relation in ("people", "words", "concepts", "anchors", omop_load.relation(task.table)):
@@ -211,8 +209,8 @@ def _texts(db: Session, task: OmopMapTask, compiled: Compiled) -> tuple[list[str
     labels = labels_of(task.scrub)
     labels.counts.clear()
     labels.public = frozenset()
-    told = telling(task.place) if task.place else None
-    found = clean_texts(db, compiled.judged, Reader(labels, task.scrub.seconds, task.crashed, told))
+    reader = Reader(labels, task.scrub.seconds, task.crashed, told(task.scrub, task.place))
+    found = clean_texts(db, compiled.judged, reader)
     return *found, labels.counts.copy()
 
 

@@ -27,11 +27,6 @@ class LaneTask:
     shards: int
     folder: Path
 
-    @property
-    def path(self) -> Path:
-        """The file of the lane."""
-        return self.folder / f"lane-{self.number:04d}.arrow"
-
 
 class LaneReceipt(msgspec.Struct, frozen=True):
     """What a finished task leaves: which shard lies where in the file of the lane."""
@@ -42,14 +37,18 @@ class LaneReceipt(msgspec.Struct, frozen=True):
 
 def split_lane(task: LaneTask) -> LaneReceipt:
     """Write the rows of one lane to a file of their own, by shard."""
-    receipt = task.path.with_suffix(".json")
+    path = lane_of(task.folder, task.number)
+    receipt = path.with_suffix(".json")
     if receipt.exists():
         return msgspec.json.decode(receipt.read_bytes(), type=LaneReceipt)
-    done = LaneReceipt(
-        task.number, regroup(task.exchange, task.path, schema.table("staged"), "subject_id", task.shards)
-    )
+    done = LaneReceipt(task.number, regroup(task.exchange, path, schema.table("staged"), "subject_id", task.shards))
     write.write_bytes(msgspec.json.encode(done), receipt)
     return done
+
+
+def lane_of(folder: Path, number: int) -> Path:
+    """Return the file to which a lane is written, by shard."""
+    return folder / f"lane-{number:04d}.arrow"
 
 
 def shuffle(
@@ -72,7 +71,7 @@ def shuffle(
     tell("shuffle", done=0, total=len(tasks))
     again = []
     for done, receipt in enumerate(engine.map(split_lane, tasks), 1):
-        again.append((LaneTask(receipt.number, (), shards, folder).path, receipt.parcels))
+        again.append((lane_of(folder, receipt.number), receipt.parcels))
         tell("shuffle", done=done, total=len(tasks))
     for path, _ in left:  # every row is in the file of its lane now
         path.unlink(missing_ok=True)

@@ -31,6 +31,7 @@ from mayo_data.pipeline.place import private
 from mayo_data.quality import gates
 from mayo_data.sources import fhir
 from mayo_data.sources.bundles import Deletion
+from mayo_data.sources.watch import At
 from mayo_data.stage import TALLY, alive, fate, fates
 from mayo_data.store import write
 from mayo_data.types import Json
@@ -228,10 +229,20 @@ def source(task: Reading) -> Iterator[pa.RecordBatch]:
     Args:
         task: The task.
     """
-    if task.place:
-        try_out(task.scrub)
-    at = telling(task.place) if task.place else None
-    return fhir.read(task.split, longest=task.longest, at=at, near=task.near)
+    return fhir.read(task.split, longest=task.longest, at=told(task.scrub, task.place), near=task.near)
+
+
+def told(scrub: Scrub, place: Path | None) -> At | None:
+    """Return what a task tells its places to, once the models have shown that they can be loaded; None: to nobody.
+
+    Args:
+        scrub: Whose models they are.
+        place: The file for it, where the task is done closely.
+    """
+    if place is None:
+        return None
+    try_out(scrub)
+    return telling(place)
 
 
 def deletions_of(folder: Path, name: str) -> Path:

@@ -86,8 +86,7 @@ class Split:
     @property
     def weight(self) -> int:
         """How much work it is, roughly, in bytes."""
-        size = self.file.size * (PACKED if self.file.compression else 1)
-        return max((size if self.end is None else self.end) - self.start, 1)
+        return max((self.file.weight if self.end is None else self.end) - self.start, 1)
 
 
 @dataclass(frozen=True)

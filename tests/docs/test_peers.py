@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -16,13 +17,8 @@ FOLDER = ROOT / "benchmarks"
 
 
 @pytest.fixture
-def peers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    if not FOLDER.exists():
-        pytest.skip("not a checkout: the benchmarks are not here")
-    monkeypatch.syspath_prepend(FOLDER)
-    import peers
-
-    return peers
+def peers(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("peers")
 
 
 def test_the_readme_shows_a_row_for_every_peer(peers: ModuleType) -> None:

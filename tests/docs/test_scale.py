@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,13 +20,8 @@ _REFERENCE = re.compile(r'"reference"\s*:\s*"([A-Za-z]+/[A-Za-z0-9.-]+)"')
 
 
 @pytest.fixture
-def scale(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    if not FOLDER.exists():
-        pytest.skip("not a checkout: the benchmarks are not here")
-    monkeypatch.syspath_prepend(FOLDER)
-    import scale
-
-    return scale
+def scale(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("scale")
 
 
 def names(folder: Path, copy: str) -> tuple[set[str], set[str], set[str]]:

@@ -115,19 +115,16 @@ def test_with_one_worker_the_next_run_does(where: str, poison: bytes, rejected: 
     only_it_is_missing(tmp_path, poison, rejected)
 
 
+def scrubbing(folder: Path, sections: dict[str, Any]) -> list[str | Path]:
+    """What `mayo-data scrub` is given, but for the number of workers."""
+    toml = pipeline_file(folder / "night.toml", **sections)
+    where = ["--input", folder / "in", "--output", folder / "out"]
+    return [*where, "--key-file", key_file(folder), "--pipeline", toml]
+
+
 def test_an_export_is_scrubbed_without_it(poison: bytes, tmp_path: Path) -> None:
     written(tmp_path / "in", poison)
-    toml = pipeline_file(tmp_path / "night.toml", **SECTIONS)
-    words = [
-        "--input",
-        tmp_path / "in",
-        "--output",
-        tmp_path / "out",
-        "--key-file",
-        key_file(tmp_path),
-        "--pipeline",
-        toml,
-    ]
+    words = scrubbing(tmp_path, SECTIONS)
     env = poisoned(tmp_path, "scrub", dies("SIGSEGV"))
     assert cli("scrub", *words, "--workers", "1", **env).returncode == -signal.SIGSEGV
     done = cli("scrub", *words, "--workers", "1", **env)
@@ -212,20 +209,8 @@ def test_a_text_of_a_table_that_ends_the_process(workers: int, of_nobody: str, t
 @pytest.mark.parametrize(("does", "reason"), [(HANGS, "too_slow"), (dies("SIGSEGV"), "crashed")])
 def test_tables_are_scrubbed_without_it(does: str, reason: str, tmp_path: Path) -> None:
     tables(tmp_path / "in")
-    toml = pipeline_file(tmp_path / "night.toml", **OMOP)
-    words = [
-        "--input",
-        tmp_path / "in",
-        "--output",
-        tmp_path / "out",
-        "--key-file",
-        key_file(tmp_path),
-        "--pipeline",
-        toml,
-        "--workers",
-        "2",
-    ]
-    done = cli("scrub", *words, timeout=600, **poisoned(tmp_path, "texts", does))
+    words = scrubbing(tmp_path, OMOP)
+    done = cli("scrub", *words, "--workers", "2", timeout=600, **poisoned(tmp_path, "texts", does))
     assert done.returncode == 0, done.stderr
     notes = (tmp_path / "out" / "note.csv").read_text()
     assert len(notes.splitlines()) == 8
